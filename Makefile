@@ -1,0 +1,53 @@
+# From nothing but python3 and make: `make demo` and `make test`.
+# Elsewhere another torch may be wanted, e.g. without the CUDA libraries:
+#   make env TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+READY := .venv/ready
+TESTS ?= tests
+
+.PHONY: env demo test slow check format bench docs picture clean
+
+env: $(READY)
+
+$(READY): pyproject.toml
+	@echo "setting up .venv; the first time this takes a few minutes"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -c "import torch" 2>/dev/null || $(PIP) $(TORCH)
+	$(PIP) -e ".[dev]"
+	touch $@
+
+demo: env
+	$(BIN)/nomagic check --json digits.json examples/digits.py
+	@echo "the same report for machines: digits.json"
+
+test: env
+	$(BIN)/pytest -q -n auto -m "not slow" $(TESTS)
+
+slow: env
+	$(BIN)/pytest -q -n auto -m slow $(TESTS)
+
+check: env
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/pytest -q -n auto $(TESTS)
+
+format: env
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: env
+	$(BIN)/python bench/overhead.py
+
+docs: env
+	$(BIN)/python -m nomagic.report.json > docs/json.schema.json
+
+picture: env
+	$(BIN)/python docs/picture.py > docs/report.svg
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache build dist

@@ -1,0 +1,296 @@
+"""Watch a script and judge it: the script, the probes that the practices ask for, the record they end in."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import linecache
+import os
+import platform
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from importlib import metadata
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from nomagic import catalog, script as scripts
+from nomagic.config import Options
+from nomagic.probes.probe import Probe
+from nomagic.probes.run import Places, Run
+from nomagic.suppress import suppressed
+from nomagic.words import (
+    SEVERITIES,
+    Cost,
+    CouldNotLook,
+    Ending,
+    Finding,
+    Look,
+    NotApplicable,
+    Practice,
+    Record,
+)
+
+if TYPE_CHECKING:
+    from nomagic.taps import Taps
+
+EXPERIMENTS = 20.0
+"""Seconds that all experiments on copies may take together, after the run."""
+
+
+class Watch:
+    """Watches whatever runs between `start` and `stop`, and judges it."""
+
+    def __init__(self, options: Options, own: str = "") -> None:
+        """``own`` is the directory of the script: its files are the user's wherever they lie."""
+        self.practices = catalog.select(catalog.load(), options.select, options.skip)
+        self.options = options
+        self.run = Run(Places(own), options.overhead)
+        self.taps: Taps | None = None
+        self.seconds = 0.0
+
+    def start(self) -> None:
+        """Import torch, make the probes and install the taps."""
+        began = time.perf_counter()
+        from nomagic.taps import Taps
+
+        for practice in self.practices:
+            for kind in practice.needs:
+                self._add(kind)
+        self.taps = Taps(self.run, self.run.probes.values(), self._stop())
+        self.taps.install()
+        self.run.clock.began = time.perf_counter()
+        self.run.clock.start += time.perf_counter() - began
+
+    def _add(self, kind: type[Probe[Any]]) -> None:
+        """A probe after those that it reads, so that it hears each event after them."""
+        if kind not in self.run.probes:
+            for need in kind.needs:
+                self._add(need)
+            self.run.probes[kind] = kind()
+            self.run.probes[kind].run = self.run
+
+    def _stop(self) -> Any:
+        limit = self.options.steps
+        if limit is None:
+            return None
+
+        def stop() -> None:
+            if self.run.steps >= limit:
+                raise scripts.Stop
+
+        return stop
+
+    def stop(self) -> None:
+        """Take out the taps; the run is over."""
+        if self.taps is not None:
+            self.seconds = time.perf_counter() - self.run.clock.began
+            self.taps.remove()
+            self.taps = None
+
+    def judge(self, command: Sequence[str], ending: Ending) -> Record:
+        """Let the probes finish, experiment on the copies, and ask every practice."""
+        for probe in self.run.probes.values():
+            self._finish(probe, "on_end")
+        cost = time.perf_counter()
+        if self.options.experiments:
+            self._experiment(cost + EXPERIMENTS)
+        cost = time.perf_counter() - cost
+        looks: list[Look] = []
+        findings: list[Finding] = []
+        for practice in self.practices:
+            found, look = self._ask(practice)
+            findings.extend(found)
+            looks.append(look)
+        clock = self.run.clock
+        return Record(
+            command=tuple(command),
+            findings=tuple(sorted(findings, key=_order)),
+            looks=tuple(looks),
+            steps=self.run.steps,
+            backwards=self.run.tick,
+            cost=Cost(self.seconds, clock.start, clock.spent, cost),
+            ending=ending,
+            versions=versions(),
+            remarks=tuple(self._remarks()),
+        )
+
+    def _finish(self, probe: Probe[Any], event: str) -> None:
+        act = getattr(probe, event, None)
+        name = type(probe).__name__
+        if act is None or name in self.run.errors:
+            return
+        try:
+            act()
+        except Exception as error:
+            self.run.errors[name] = f"{type(error).__name__} in {event}: {error}"
+
+    def _experiment(self, deadline: float) -> None:
+        """Experiments run on copies: nothing printed, no random state moved, no time beyond the deadline."""
+        self.run.deadline = deadline
+        with _quiet(), _same_randomness():
+            for probe in self.run.probes.values():
+                self._finish(probe, "experiment")
+
+    def _ask(self, practice: Practice) -> tuple[list[Finding], Look]:
+        name = practice.name
+        broken = [kind.__name__ for kind in _closure(practice.needs) if kind.__name__ in self.run.errors]
+        if practice.check is None:
+            return [], Look(name, "not-applicable", "it has nothing to look for in a run")
+        if broken:
+            return [], Look(name, "could-not-look", f"{broken[0]}: {self.run.errors[broken[0]]}")
+        if not self.run.tick:
+            return [], Look(name, "not-applicable", "no backward pass was seen")
+        probes = [self.run.probes[kind] for kind in practice.needs]
+        try:
+            outcomes = list(practice.check(*probes))
+        except Exception as error:
+            return [], Look(name, "could-not-look", f"our own error: {type(error).__name__}: {error}")
+        found = [o for o in outcomes if isinstance(o, Finding)]
+        kept = [replace(f, practice=name) for f in found if not suppressed(replace(f, practice=name), _lines(f))]
+        if kept:
+            return kept, Look(name, "findings")
+        for outcome in outcomes:
+            if isinstance(outcome, CouldNotLook):
+                return [], Look(name, "could-not-look", outcome.reason)
+        for outcome in outcomes:
+            if isinstance(outcome, NotApplicable):
+                return [], Look(name, "not-applicable", outcome.reason)
+        return [], Look(name, "clean", "every finding is suppressed by a comment" if found else "")
+
+    def _remarks(self) -> Iterator[str]:
+        if not self.run.tick:
+            yield (
+                "no backward pass was seen: nothing was trained by loss.backward() or torch.autograd.grad "
+                "in this process, so there is nothing to judge"
+            )
+        elif not self.run.steps:
+            yield "no torch optimizer stepped: steps are counted as backward passes"
+        for tap in sorted(name for name in self.run.errors if name.startswith("tap ")):
+            yield f"this version of torch lacks a place to watch: {self.run.errors[tap]}"
+
+
+class Watched:
+    """A notebook cell or a test under watch: ``with nomagic.check() as watched: train()``.
+
+    After the block ``watched.record`` holds the record and ``watched.findings`` its findings;
+    an exception leaves the block as it would without us.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._watch = Watch(options)
+        self._record: Record | None = None
+
+    def __enter__(self) -> Watched:
+        self._watch.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._watch.stop()
+        stopped = isinstance(error, scripts.Stop)
+        how = "finished" if error is None else "stopped" if stopped else "crashed"
+        said = "" if error is None or stopped else f"{type(error).__name__}: {error}"
+        self._record = self._watch.judge((), Ending(how, 0 if not said else 1, said))
+        return stopped
+
+    @property
+    def record(self) -> Record:
+        """The record of the block; raises while it still runs."""
+        if self._record is None:
+            raise RuntimeError("the watched block is still running: read the record after it")
+        return self._record
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The findings, gravest first."""
+        return self.record.findings
+
+
+def check(
+    *,
+    select: Iterable[str] = (),
+    skip: Iterable[str] = (),
+    steps: int | None = None,
+    experiments: bool = True,
+    overhead: float = 0.05,
+) -> Watched:
+    """Watch a block of code: ``with nomagic.check() as watched: …``, then ``watched.findings``.
+
+    ``select`` and ``skip`` name practices; ``steps`` ends the block after so many optimizer steps; ``overhead`` is the
+    share of the run time that watching may take.
+    """
+    return Watched(Options(tuple(select), tuple(skip), steps, experiments, overhead))
+
+
+def script(loaded: scripts.Loaded, options: Options) -> Record:
+    """Run a loaded script as if by python, watched, and judge it. Never raises for what the script does."""
+    watch = Watch(options, loaded.folder)
+    watch.start()
+    with scripts.running(loaded) as ending:
+        watch.stop()
+        sys.stdout.flush()
+        return watch.judge((loaded.program.module or loaded.program.path, *loaded.program.args), ending)
+
+
+def versions() -> dict[str, str]:
+    """The versions that matter for reading a record."""
+    import torch
+
+    own = "nomagic"
+    try:
+        number = metadata.version(own)
+    except metadata.PackageNotFoundError:
+        number = "unknown"
+    return {own: number, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def _order(finding: Finding) -> tuple[int, str, str, int]:
+    place = finding.place
+    file, line = (place.file, place.line) if place is not None else ("", 0)
+    return SEVERITIES.index(finding.severity), finding.practice, file, line
+
+
+def _closure(kinds: Iterable[type[Probe[Any]]]) -> Iterator[type[Probe[Any]]]:
+    for kind in kinds:
+        yield kind
+        yield from _closure(kind.needs)
+
+
+def _lines(finding: Finding) -> list[str]:
+    if finding.place is None:
+        return []
+    return linecache.getlines(os.path.abspath(finding.place.file))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What experiments print or warn about is ours, not the user's."""
+    nowhere = io.StringIO()
+    with (
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def _same_randomness() -> Iterator[None]:
+    """Random states of python, numpy and torch as they were, whatever is drawn inside."""
+    import random
+
+    import numpy as np
+    import torch
+
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

@@ -1,0 +1,1 @@
+"""The advice, one practice a file; the folders are the catalogue's categories."""

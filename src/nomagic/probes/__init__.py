@@ -1,0 +1,1 @@
+"""What can be watched in a running script, one probe a file."""
