@@ -148,6 +148,13 @@ def test_a_module_takes_its_arguments_too(engine: Engine, project: Path):
     assert engine.options.steps == 2
 
 
+def test_a_module_is_configured_from_the_working_directory(engine: Engine, project: Path):
+    (project / "run.py").touch()
+    (project / "pyproject.toml").write_text("[tool.nomagic]\nsteps = 7\n")
+    assert call("check", "-m", "run").exit_code == 0
+    assert engine.options.steps == 7
+
+
 def test_two_dashes_end_our_options(engine: Engine):
     assert call("check", "--", "train.py", "--").exit_code == 0
     assert engine.args == ("--",)

@@ -217,6 +217,12 @@ def test_a_terminal_gets_colour_unless_told_otherwise(monkeypatch: pytest.Monkey
     assert "\x1b[1;31m" in report(RECORD)
 
 
+def test_the_console_prints_what_it_is_given():
+    out = console(io.StringIO())
+    out.print("[b]x[/b] :smile:")
+    assert out.file.getvalue() == "[b]x[/b] :smile:\n"
+
+
 def test_columns_is_honoured(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COLUMNS", "50")
     assert console(io.StringIO()).width == 50
@@ -239,7 +245,13 @@ def test_svg_is_a_picture_of_the_report():
     said = "".join(ET.fromstring(picture).itertext()).replace("\xa0", " ")
     assert "logits-into-cross-entropy" in said
     assert "nomagic check train.py --lr 0.1" in said
-    assert picture == terminal.svg(RECORD)
+
+
+def test_svg_is_the_same_in_every_terminal(monkeypatch: pytest.MonkeyPatch):
+    picture = terminal.svg(RECORD)
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert terminal.svg(RECORD) == picture
 
 
 # ---- for machines ----

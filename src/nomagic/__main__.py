@@ -57,10 +57,9 @@ def writable(_context: click.Context, _parameter: click.Parameter, value: Path |
 
 
 def configure(context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """Take the defaults from ``[tool.nomagic]``, looked for from the script upward."""
-    folder = Path() if context.params.get("module") else Path(value).parent
+    """Take the defaults from ``[tool.nomagic]``: upward from the script, or from here with -m."""
     try:
-        found = config.read(folder)
+        found = config.read(Path(value).parent)
     except config.ConfigError as error:
         raise click.UsageError(str(error), context) from error
     if found:
@@ -73,7 +72,7 @@ def configure(context: click.Context, _parameter: click.Parameter, value: str) -
     options_metavar="[OPTIONS]",
 )
 @click.option(
-    "-m", "module", is_flag=True, is_eager=True, allow_from_autoenv=False,
+    "-m", "module", is_flag=True, allow_from_autoenv=False,
     help="SCRIPT is a module: -m package.module.",
 )  # fmt: skip
 @click.option(

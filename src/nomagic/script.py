@@ -322,7 +322,7 @@ def _enter(loaded: Loaded, undo: ExitStack) -> None:
     undo.enter_context(_modules(loaded))
     undo.enter_context(_search(loaded.entry))
     undo.callback(sys.setrecursionlimit, sys.getrecursionlimit())
-    sys.setrecursionlimit(sys.getrecursionlimit() + _depth())
+    sys.setrecursionlimit(sys.getrecursionlimit() + _depth(loaded))
     command = ["-m", program.module] if program.module else [program.path]
     sys.orig_argv = [*sys.orig_argv[:1], *command, *program.args]
     sys.argv = [command[0], *program.args]
@@ -356,12 +356,14 @@ def _change_folder(folder: Path) -> None:
         os.chdir(folder)
 
 
-def _depth() -> int:
+def _depth(loaded: Loaded) -> int:
     """How many frames lie below the script: it may recurse as deeply as without us."""
     frame, depth = inspect.currentframe(), -1
     while frame is not None:
         frame, depth = frame.f_back, depth + 1
-    return depth + (sys.version_info < (3, 12))  # which counts the call of `exec`, too
+    if loaded.code is not None and sys.version_info < (3, 12):
+        depth += 1  # it counts our call of `exec`, too
+    return depth
 
 
 @contextmanager

@@ -49,6 +49,10 @@ compiling = torch.compiler.is_compiling
 set_grads = torch._C._set_grad_enabled
 
 
+UNHEARD = frozenset({Tensor.grad.__get__, Tensor.requires_grad_, Tensor.retain_grad})  # type: ignore[attr-defined]
+"""Functions that return a tensor and compute nothing; optimizers and zero_grad call them by the thousand."""
+
+
 def harmless(method: Callable[..., None]) -> Callable[..., None]:
     """A tap's own part: should it raise, watching ends and the script goes on."""
 
@@ -77,7 +81,9 @@ class Functions(overrides.TorchFunctionMode):
         output = func(*args, **kwargs)
         self.present = True  # torch takes a mode off while it is called, and puts it back after
         taps = self.taps
-        if self.on and not taps.muted and not taps.run.busy and has_tensor(output):
+        if not self.on or taps.muted or taps.run.busy or func in UNHEARD:
+            return output
+        if has_tensor(output):
             taps.op(func, args, kwargs, output)
         return output
 
@@ -342,6 +348,9 @@ class Taps:
         patch(torch.amp.GradScaler, "scale", self._scale)
         patch(torch.amp.GradScaler, "step", self._scaler)
         patch(torch.amp.GradScaler, "unscale_", self._scaler)
+        patch(torch, "load", self._loaded)
+        for name in ("constant_", "zeros_", "ones_"):
+            patch(nn.init, name, self._filled)
         patch(torch, "manual_seed", self._seeded)
         patch(np.random, "seed", self._seeded)
         patch(random, "seed", self._seeded)
@@ -516,6 +525,24 @@ class Taps:
 
         return load_state_dict
 
+    def _loaded(self, original: Any) -> Any:
+        def load(*args: Any, **kwargs: Any) -> Any:
+            value = original(*args, **kwargs)
+            if not self._deaf():
+                self.tell("on_load", value, self.run.places.here())
+            return value
+
+        return load
+
+    def _filled(self, original: Any) -> Any:
+        def fill(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(tensor, *args, **kwargs)
+            if not self._deaf() and not compiling():
+                self.tell("on_fill", tensor, self.run.places.here())
+            return result
+
+        return fill
+
     def _clipped(self, original: Any) -> Any:
         def clip(parameters: Any, max_norm: Any, total_norm: Any, *args: Any, **kwargs: Any) -> Any:
             some = [parameters] if isinstance(parameters, Tensor) else list(parameters)
@@ -563,8 +590,9 @@ class Taps:
         library = {torch.manual_seed: "torch", np.random.seed: "numpy"}.get(original, "random")
 
         def seed(*args: Any, **kwargs: Any) -> Any:
-            if not self._deaf() and args:
-                self.tell("on_seed", library, args[0], self.run.places.here())
+            given = (*args, *kwargs.values())
+            if not self._deaf() and given:
+                self.tell("on_seed", library, given[0], self.run.places.here())
             return original(*args, **kwargs)
 
         return seed

@@ -15,7 +15,7 @@ from nomagic.words import Place
 FIRST = 2_000
 """Losses at the start that are kept whatever comes after."""
 KEEP = 100_000
-"""When more have come, every other later one is let go, and from then on only every other is kept."""
+"""When more have come, every other later one is let go, and only every other is kept then."""
 BULK = 512
 """Losses on an accelerator wait there until so many can be fetched at once."""
 

@@ -35,8 +35,8 @@ class Mode:
     ``grads``: grad mode was on. ``training``: the module's own flag. ``dropouts`` and ``norms`` name its parts that behave
     differently in training and were in training mode; ``idle`` names such parts in evaluation mode. ``trained``: its
     output led to a loss that was followed by an optimizer step. ``scored``: how many calls had their output held against
-    an outside target. ``held_out``: the loader that fed it never fed training. ``repeated``: the same input came again
-    within one evaluation.
+    an outside target. ``held_out``: the loader that fed it never fed training. ``repeated``: most of its evaluation calls
+    had an input that came before within the same evaluation, as in MC dropout.
     """
 
     module: str
@@ -76,7 +76,8 @@ class _Group:
     trained: bool = False
     scored: int = 0
     labelled: bool = False
-    repeated: bool = False
+    repeated: int = 0
+    evaluated: int = 0
 
 
 class Modes(Probe[Mode]):
@@ -89,13 +90,14 @@ class Modes(Probe[Mode]):
         self._groups: dict[tuple[Any, ...], _Group] = {}
         self._parts: dict[int, list[tuple[str, str, nn.Module]]] = {}
         self._derived: dict[int, tuple[Tensor, _Group]] = {}
-        self._window: set[int] = set()
+        self._tick = -1
         self._inputs: dict[int, tuple[Any, ...]] = {}
         self._waiting: list[_Group] = []
 
     def on_enter(self, call: Call) -> None:
-        """A pass with gradients ends the window in which evaluation outputs are followed."""
-        if call.grads:
+        """A pass with gradients, or a new tick, ends the window in which evaluation outputs are followed."""
+        if call.grads or call.tick != self._tick:
+            self._tick = call.tick
             self._derived.clear()
             self._inputs.clear()
 
@@ -136,7 +138,8 @@ class Modes(Probe[Mode]):
         if first is not None:
             print_ = fingerprint(first)
             seen = self._inputs.setdefault(id(call.module), ())
-            group.repeated = group.repeated or print_ in seen
+            group.repeated += print_ in seen
+            group.evaluated += 1
             if len(seen) < 200:
                 self._inputs[id(call.module)] = (*seen, print_)
 
@@ -153,11 +156,10 @@ class Modes(Probe[Mode]):
         """Follow evaluation outputs until they are held against a target."""
         if op.grads or not self._derived or op.modules:
             return
-        given = list(tensors((op.args, op.kwargs)))
-        hit = next((self._derived[id(t)] for t in given if id(t) in self._derived), None)
+        hit = next((self._derived[id(value)] for value in op.args if id(value) in self._derived), None)
         if hit is None:
             return
-        others = [t for t in given if id(t) not in self._derived]
+        others = [t for t in tensors((op.args, op.kwargs)) if id(t) not in self._derived]
         if op.name in SCORING and any(t.ndim and not t.requires_grad for t in others):
             hit[1].scored += 1
         if len(self._derived) < 500:
@@ -165,8 +167,6 @@ class Modes(Probe[Mode]):
 
     def on_backward(self, backward: Backward) -> None:
         """See which calls of the tick led to the loss."""
-        self._derived.clear()
-        self._inputs.clear()
         undecided: list[tuple[_Group, Call]] = []
         for call in backward.calls:
             loader = id(call.batch.loader) if call.batch is not None else 0
@@ -193,7 +193,7 @@ class Modes(Probe[Mode]):
             Mode(
                 g.module, g.place, g.grads, g.training, g.calls, g.dropouts, g.norms, g.idle,
                 g.trained, g.trainable, g.scored, bool(g.loader) and g.loader not in fed,
-                g.labelled, g.repeated, g.first, g.last,
+                g.labelled, g.repeated > 0.6 * g.evaluated, g.first, g.last,
             )
             for g in self._groups.values()
         )  # fmt: skip

@@ -6,7 +6,9 @@ The loop, and the events a probe may hear in it (define the method, and it is ca
     on_optimizer(optimizer, place)        an optimizer was constructed
     on_loader(loader, place)              a DataLoader was constructed
     on_seed(library, seed, place)         random.seed, numpy.random.seed, torch.manual_seed
+    on_load(value, place)                 torch.load returned
     on_restore(owner, state, place)       load_state_dict of a module or an optimizer
+    on_fill(tensor, place)                nn.init filled a tensor with one number
     on_scheduler(scheduler, place)        a learning-rate scheduler was constructed
 
     on_epoch(loader, place)               a pass over a loader begins

@@ -10,6 +10,7 @@ import sys
 import sysconfig
 import time
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -28,6 +29,8 @@ DENSE = 20
 """Ticks at the start that are always looked at; their cost is start-up and printed apart."""
 SPACING = 1.25
 """After that the looks thin out: the next one after 25 % more ticks, from tick 100 on every tenth if it can be afforded."""
+GRACE = 0.3
+"""Seconds of looking after the first ticks that count as start-up, so that runs of a second are seen, too."""
 SHARE = 0.6
 """Of the overhead budget, what looking may use; the rest is for hooks that cannot time themselves."""
 
@@ -209,10 +212,14 @@ class Clock:
     spent: float = 0.0
     start: float = 0.0
     dense: bool = True
+    grace: float = GRACE
 
     def add(self, seconds: float) -> None:
-        """Book time that we used: start-up while the first ticks last, watching afterwards."""
+        """Book time that we used: start-up while the first ticks and the grace last, watching afterwards."""
         if self.dense:
+            self.start += seconds
+        elif self.grace > 0:
+            self.grace -= seconds
             self.start += seconds
         else:
             self.spent += seconds
@@ -223,7 +230,7 @@ class Clock:
 
     def spare(self) -> bool:
         """Whether the budget allows a little more work now."""
-        if self.dense:
+        if self.dense or self.grace > 0:
             return True
         elapsed = time.perf_counter() - self.began - self.start - self.spent
         return self.spent < SHARE * self.budget * elapsed
@@ -272,6 +279,19 @@ class Run:
         parent = self._parents.get(id(module))
         above = parent() if parent is not None else None
         return self.built(above) if above is not None else None
+
+    def anchor(self, op: Op) -> Place | None:
+        """The user's line to name for a function: of its own module's construction, or of its call."""
+        module = op.modules[-1] if op.modules else None
+        native = module is not None and type(module).__module__.startswith("torch.nn.")
+        return (self.built(module) if native else None) or op.place
+
+    def constructed(self) -> Iterator[nn.Module]:
+        """The modules that were constructed while we watched and still exist."""
+        for ref, _ in list(self._built.values()):
+            module = ref()
+            if module is not None:
+                yield module
 
     def adopt(self, root: nn.Module) -> None:
         """Learn the names below an outermost module; a module that holds known roots replaces them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -27,9 +27,9 @@ PLUMBING = frozenset(
 """Functions that move numbers about without changing them."""
 
 LAYERS = frozenset(
-    "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d bilinear addmm addmv addbmm baddbmm "
-    "embedding embedding_bag lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell "
-    "multi_head_attention_forward".split()
+    "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d bilinear "
+    "addmm addmv addbmm baddbmm embedding embedding_bag lstm gru rnn_tanh rnn_relu "
+    "lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell multi_head_attention_forward".split()
 )
 """Functions that combine their input with weights."""
 
@@ -39,7 +39,10 @@ PRODUCTS = frozenset("matmul __matmul__ __rmatmul__ mm bmm mv einsum tensordot d
 GATES = frozenset("mul __mul__ __rmul__ mul_ __imul__ addcmul addcmul_ lerp where glu".split())
 """Functions that let one input decide how much of another passes."""
 
-NORMS = frozenset("batch_norm layer_norm group_norm instance_norm rms_norm local_response_norm SyncBatchNorm".split())
+NORMS = frozenset(
+    "batch_norm layer_norm group_norm instance_norm rms_norm local_response_norm "
+    "SyncBatchNorm".split()
+)
 """Functions that normalise."""
 
 
@@ -47,10 +50,11 @@ NORMS = frozenset("batch_norm layer_norm group_norm instance_norm rms_norm local
 class Node:
     """One function call: its name, where, in which module, fed by which earlier nodes.
 
-    ``inputs`` are indices of the nodes that made its tensor arguments, in order (-1: it came from outside: data, a
-    constant); parameters are left out of them and named in ``parameters``. ``settings`` are the call's plain arguments
-    (``p``, ``training``, ``reduction``…), ``features`` the plain attributes of the module it ran in, ``native`` whether that
-    is one of torch's own. ``rms`` is the size of what a layer returned (root mean square of a sample; 0 for others).
+    ``inputs`` are indices of the nodes that made its tensor arguments, in order (-1: it came from
+    outside: data, a constant); parameters are left out of them and named in ``parameters``.
+    ``settings`` are the call's plain arguments (``p``, ``training``, ``reduction``…), ``features``
+    the plain attributes of the module it ran in, ``native`` whether that is one of torch's own.
+    ``rms`` is the size of what a layer returned (root mean square of a sample; 0 for others).
     """
 
     index: int
@@ -76,7 +80,7 @@ class Node:
 
     @property
     def weighted(self) -> bool:
-        """Whether it combines its input with weights: a linear or convolutional layer, a recurrent cell…"""
+        """Whether it combines its input with weights, as a linear layer or a recurrent cell does."""
         return self.name in LAYERS or (
             self.name in PRODUCTS and (bool(self.parameters) or -1 in self.inputs)
         )
@@ -87,7 +91,8 @@ class Node:
         if self.parameters:
             owner, _, _ = self.parameters[0].rpartition(".")
             return owner or self.parameters[0]
-        return self.module if self.module and self.module != self.kind else f"{self.name} ({self.place})"
+        inner = self.module and self.module != self.kind
+        return self.module if inner else f"{self.name} ({self.place})"
 
 
 @dataclass(frozen=True)
@@ -141,18 +146,34 @@ class Graph:
             yield self.nodes[index]
             queue.extend(self.nodes[index].inputs)
 
-    def below(self, node: Node, stop: Callable[[Node], bool] = lambda node: False) -> Iterator[Node]:
-        """Every node downstream of this one, nearest first, none beyond those where ``stop`` says so."""
+    def below(self, node: Node) -> Iterator[Node]:
+        """Every node downstream of this one, nearest first."""
         seen: set[int] = set()
         queue = list(self._fed.get(node.index, ()))
         while queue:
             index = queue.pop(0)
-            if index in seen:
-                continue
-            seen.add(index)
-            yield self.nodes[index]
-            if not stop(self.nodes[index]):
+            if index not in seen:
+                seen.add(index)
+                yield self.nodes[index]
                 queue.extend(self._fed.get(index, ()))
+
+    @functools.cached_property
+    def _useful(self) -> frozenset[int]:
+        """The nodes with a weighted layer downstream."""
+        useful: set[int] = set()
+        for node in reversed(self.nodes):
+            if node.weighted or node.index in useful:
+                useful.update(node.inputs)
+        return frozenset(useful)
+
+    @functools.cached_property
+    def _exposed(self) -> frozenset[int]:
+        """The nodes that reach the loss with no weighted layer between."""
+        exposed = {len(self.nodes) - 1}
+        for node in reversed(self.nodes):
+            if node.index in exposed and not node.weighted:
+                exposed.update(node.inputs)
+        return frozenset(exposed)
 
     def feeder(self, node: Node) -> Node | None:
         """The nearest layer upstream whose weights made this node's first input."""
@@ -167,12 +188,17 @@ class Graph:
 
     def hidden(self, node: Node) -> bool:
         """Whether a layer with weights feeds this node, and another one uses what it returns."""
-        return self.feeder(node) is not None and any(below.weighted for below in self.below(node))
+        return node.index in self._useful and self.feeder(node) is not None
+
+    def exposed(self, node: Node) -> bool:
+        """Whether the loss sees what the node returns with no weighted layer between: an output, a penalty."""
+        return node.index in self._exposed
 
     def gates(self, node: Node) -> bool:
-        """Whether what the node returns is multiplied with something else that was computed: a gate, a mask, attention."""
-        through = PLUMBING | {"sub", "__sub__", "__rsub__", "rsub", "neg", "__neg__", "dropout", "exp", "log"}
-        return any(consumer.name in GATES and len(consumer.inputs) > 1 for consumer in self.consumers(node, through))
+        """Whether what the node returns is multiplied with something else: a gate, a mask."""
+        through = PLUMBING | {"sub", "__sub__", "__rsub__", "rsub", "neg", "__neg__", "dropout"}
+        consumers = self.consumers(node, through)
+        return any(user.name in GATES and len(user.inputs) > 1 for user in consumers)
 
 
 @dataclass(slots=True)
@@ -186,9 +212,9 @@ class _Live:
 class Trace(Probe[Graph]):
     """One computation graph for each line that calls backward, taken at its first looked tick.
 
-    While the script runs, ``chain`` and ``feeder`` tell what made a tensor of this tick, for probes that need it;
-    ``newest`` is the position of the function just heard, and ``numbers`` maps positions to the nodes of the graph
-    that this tick's backward added (empty where it added none).
+    While the script runs, ``chain`` and ``feeder`` tell what made a tensor of this tick, for probes
+    that need it; ``newest`` is the position of the function just heard, and ``numbers`` maps positions
+    to the nodes of the graph that this tick's backward added (empty where it added none).
     """
 
     always: ClassVar[tuple[str, ...]] = ("on_backward",)
@@ -224,6 +250,11 @@ class Trace(Probe[Graph]):
         kept = self._makers.get(id(tensor))
         return kept[1] if kept is not None and kept[0] is tensor else -1
 
+    def maker(self, tensor: Any) -> Op | None:
+        """The call that made a live tensor of this tick, if it was seen."""
+        index = self._index(tensor)
+        return self._live[index].op if index >= 0 else None
+
     def chain(self, tensor: Any, length: int = 12) -> tuple[Node, ...]:
         """The functions that led to a live tensor along first inputs, nearest first."""
         chain: list[Node] = []
@@ -234,19 +265,23 @@ class Trace(Probe[Graph]):
             index = next((i for i in live.inputs if i >= 0), -1)
         return tuple(chain)
 
+    def at(self, nodes: Iterable[tuple[int, int]]) -> list[tuple[Graph, Node]]:
+        """The graphs and nodes that pairs of numbers mean."""
+        return [(self[graph], self[graph].nodes[node]) for graph, node in nodes]
+
     @property
     def newest(self) -> int:
         """The position in this tick of the function heard last."""
         return len(self._live) - 1
 
     def feeder(self, tensor: Any) -> tuple[str, Any]:
-        """The nearest function with parameters that led to a live tensor along first inputs, and its first parameter."""
+        """The nearest function with parameters that led to a live tensor, and its first parameter."""
         index = self._index(tensor)
         while index >= 0:
             live = self._live[index]
             if live.op is not None:
                 for given in tensors((live.op.args, live.op.kwargs)):
-                    if given.requires_grad and given.is_leaf or self.run.name(given):
+                    if (given.requires_grad and given.is_leaf) or self.run.name(given):
                         return live.op.name, given
             index = next((i for i in live.inputs if 0 <= i < index), -1)
         return "", None
@@ -314,7 +349,7 @@ class Trace(Probe[Graph]):
 
 
 def rms(tensor: Any, most: int = 65_536) -> float:
-    """The root mean square of a dense tensor's numbers, of at most so many of them; 0 where it has none to speak of."""
+    """The root mean square of a tensor's numbers, or of a sample of them; 0 where it has none."""
     import torch
 
     tensor = tensor.detach()
@@ -329,7 +364,8 @@ def is_wrapped(tensor: Any) -> bool:
     """Whether torch.func is transforming this tensor, so that it holds no plain numbers."""
     import torch
 
-    return torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # pyright: ignore
+    functorch: Any = vars(torch)["_C"]._functorch  # not in the stubs
+    return bool(functorch.is_functorch_wrapped_tensor(tensor))
 
 
 def tensors(value: Any, depth: int = 4) -> Iterator[Any]:

@@ -1,0 +1,235 @@
+"""Hidden activations over the run: units that never fire, and outputs where the slope is flat."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from nomagic.probes.probe import Probe
+from nomagic.probes.run import Backward, Op
+from nomagic.probes.trace import Trace, is_wrapped
+from nomagic.words import Place
+
+WINDOW = 2_000
+"""Samples over which a unit must stay silent to be called dead."""
+SITES = 200
+"""Activations that are followed; later ones are left out."""
+CALLS = 4
+"""Calls of one activation that are looked at in one tick: a loop over time steps makes many."""
+MOST = 2**20
+"""Numbers that are looked at in one call."""
+ENDS = 5
+"""Looks at either end of the run over which the saturated share is averaged."""
+
+RECTIFIERS = frozenset(
+    {"relu", "relu_", "relu6", "threshold", "threshold_", "clamp_min", "clamp_min_"}
+)
+CLAMPS = frozenset({"clamp", "clamp_", "clip", "clip_"})
+FLAT = {"tanh": "tanh", "tanh_": "tanh", "sigmoid": "sigmoid", "sigmoid_": "sigmoid"}
+LAST = frozenset({"linear", "matmul", "__matmul__", "addmm", "layer_norm", "rms_norm", "einsum"})
+"""Functions whose units are the last dimension."""
+SECOND = frozenset({"batch_norm", "instance_norm", "group_norm"})
+"""Functions other than convolutions whose units are the second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """One activation function of a network, over all its looked-at training calls.
+
+    ``kind`` is ``relu`` (whatever returns exact zeros), ``tanh`` or ``sigmoid``; ``layer`` is the
+    layer that feeds it, ``trained`` whether that is not frozen. ``never`` is the share of its
+    ``units`` that never fired in any of its ``samples``; ``born`` and ``silent`` are the shares
+    that never did in the first and in the last 2,000 (nan: fewer were seen). ``flat`` are the
+    shares of saturated outputs, beyond 0.97 (tanh) or outside 0.03 to 0.97 (sigmoid), at the start
+    and at the end. ``nodes`` are where it is in `Trace`: (graph, node).
+    """
+
+    kind: str
+    layer: str
+    place: Place | None
+    units: int
+    samples: int
+    looks: int
+    never: float = 0.0
+    born: float = math.nan
+    silent: float = math.nan
+    flat: tuple[float, float] = (0.0, 0.0)
+    nodes: tuple[tuple[int, int], ...] = ()
+    trained: bool = True
+
+
+@dataclass(slots=True)
+class _Site:
+    kind: str
+    place: Place | None
+    units: int
+    layer: str = ""
+    trained: bool = True
+    samples: int = 0
+    looks: int = 0
+    tick: int = -1
+    calls: int = 0
+    first: Any = None
+    last: Any = None
+    starts: list[Any] = field(default_factory=list)
+    ends: deque[Any] = field(default_factory=lambda: deque(maxlen=ENDS))
+    nodes: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Activations(Probe[Activation]):
+    """One row for each activation function that can die or saturate, by their first calls."""
+
+    needs: ClassVar[tuple[type[Probe[Any]], ...]] = (Trace,)
+
+    def __init__(self, rows: Iterable[Activation] = ()) -> None:
+        super().__init__(rows)
+        self._sites: dict[Any, _Site] = {}
+        self._heard: list[tuple[int, _Site]] = []
+
+    def on_op(self, op: Op) -> None:
+        """A torch function returned a tensor."""
+        kind = FLAT.get(op.name) or ("relu" if _rectifies(op) else "")
+        if not kind or not op.grads or not _dense(op.output):
+            return
+        trace = self.run.probe(Trace)
+        made, parameter = trace.feeder(op.args[0] if op.args else next(iter(op.kwargs.values())))
+        if parameter is None:
+            return
+        channel = _channel(op.output, made)
+        site = self._site(op, kind, parameter, op.output.shape[channel])
+        if site is None:
+            return
+        self._heard.append((trace.newest, site))
+        if site.tick != self.run.tick:
+            site.tick, site.calls = self.run.tick, 0
+        site.calls += 1
+        if site.calls > CALLS:
+            return
+        site.trained = parameter.requires_grad
+        site.layer = self.run.name(parameter).rpartition(".")[0] or site.layer
+        site.looks += 1
+        if kind == "relu":
+            _note_firing(site, op.output.detach(), channel)
+        else:
+            _note_flat(site, op.output.detach())
+
+    def _site(self, op: Op, kind: str, parameter: Any, units: int) -> _Site | None:
+        # unnamed leaves of functional code may be new tensors in each step: their shape tells them apart
+        feeder = id(parameter) if self.run.name(parameter) else tuple(parameter.shape)
+        key = (kind, op.place, feeder, units)
+        site = self._sites.get(key)
+        if site is None and len(self._sites) < SITES:
+            site = self._sites[key] = _Site(kind, self.run.anchor(op), units)
+        return site
+
+    def on_backward(self, backward: Backward) -> None:  # noqa: ARG002
+        """The tick is over: note where its activations are in the graph, if one was kept."""
+        trace = self.run.probe(Trace)
+        for position, site in self._heard:
+            node = trace.numbers.get(position)
+            if node is not None and len(site.nodes) < 32:
+                site.nodes.append((len(trace) - 1, node))
+        self._heard.clear()
+
+    def on_end(self) -> None:
+        """Turn what was counted into rows."""
+        self._heard.clear()
+        self.rows.extend(_row(site) for site in self._sites.values())
+        self._sites.clear()
+
+
+def _rectifies(op: Op) -> bool:
+    if op.name in RECTIFIERS:
+        return True
+    if op.name not in CLAMPS:
+        return False
+    low = op.kwargs.get("min", op.args[1] if len(op.args) > 1 else None)
+    return isinstance(low, int | float) and low == 0
+
+
+def _dense(tensor: Any) -> bool:
+    from torch import Tensor, strided
+
+    return (
+        isinstance(tensor, Tensor)
+        and tensor.layout is strided
+        and tensor.is_floating_point()
+        and not tensor.is_meta
+        and not tensor.is_nested
+        and tensor.ndim >= 2
+        and tensor.numel() > 0
+        and not is_wrapped(tensor)
+    )
+
+
+def _channel(output: Any, made: str) -> int:
+    """The dimension of the units: the second after a convolution, the last after a linear layer."""
+    if output.ndim >= 3 and (made.startswith("conv") or made in SECOND):
+        return 1
+    return 1 if output.ndim == 4 and made not in LAST else output.ndim - 1
+
+
+def _note_firing(site: _Site, output: Any, channel: int) -> None:
+    import torch
+
+    others = [d for d in range(output.ndim) if d != channel]
+    fired = _fewer(output, channel).amax(others) > 0
+    if output.numel() > MOST and not bool(fired.any()):
+        fired = output.amax(others) > 0
+    if site.last is None:
+        site.first = torch.full_like(fired, 2**62, dtype=torch.int64)
+        site.last = torch.full_like(fired, -1, dtype=torch.int64)
+    elif site.last.device != fired.device:
+        return
+    if site.samples < WINDOW:
+        site.first.masked_fill_(fired & (site.first > site.samples), site.samples)
+    samples = output.numel() // output.shape[channel]
+    site.samples += output.shape[0] if channel == 1 and output.ndim > 2 else samples
+    site.last.masked_fill_(fired, site.samples)
+
+
+def _fewer(output: Any, channel: int) -> Any:
+    """At most so many numbers of it, thinned out over positions first, then over samples."""
+    for dimension in (*range(output.ndim - 1, 0, -1), 0):
+        if output.numel() <= MOST:
+            break
+        if dimension != channel:
+            step = min(output.shape[dimension], -(-output.numel() // MOST))
+            output = output[(slice(None),) * dimension + (slice(step // 2, None, step),)]
+    return output
+
+
+def _note_flat(site: _Site, output: Any) -> None:
+    sample = output.reshape(-1)[:: max(1, output.numel() // 16_384)]
+    beyond = sample.abs() > 0.97 if site.kind == "tanh" else (sample - 0.5).abs() > 0.47
+    share = beyond.float().mean()
+    site.samples += output.shape[0]
+    (site.starts if len(site.starts) < ENDS else site.ends).append(share)
+
+
+def _row(site: _Site) -> Activation:
+    never, born, silent = 0.0, math.nan, math.nan
+    if site.last is not None:
+        never = float((site.last < 0).float().mean())
+    if site.last is not None and site.samples >= WINDOW:
+        born = float((site.first >= WINDOW).float().mean())
+        silent = float((site.last <= site.samples - WINDOW).float().mean())
+    start = sum(float(share) for share in site.starts) / max(len(site.starts), 1)
+    end = sum(float(share) for share in site.ends) / max(len(site.ends), 1)
+    return Activation(
+        kind=site.kind,
+        layer=site.layer or f"line {site.place.line}" if site.place is not None else "",
+        place=site.place,
+        units=site.units,
+        samples=site.samples,
+        looks=site.looks,
+        never=never,
+        born=born,
+        silent=silent,
+        flat=(start, end if site.ends else start),
+        nodes=tuple(site.nodes),
+        trained=site.trained,
+    )

@@ -1,0 +1,36 @@
+"""A digit classifier whose learning rate is far too high to settle."""
+
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import nn
+
+torch.manual_seed(1)
+images, labels = load_digits(return_X_y=True)
+images = torch.tensor(images / 8.0 - 1.0, dtype=torch.float32)
+labels = torch.tensor(labels)
+train_x, val_x, train_y, val_y = train_test_split(
+    images, labels, test_size=0.3, random_state=0, stratify=labels
+)
+
+model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+nn.init.kaiming_normal_(model[0].weight)
+optimizer = torch.optim.Adam(model.parameters(), lr=0.12)  # sick
+# healthy: optimizer = torch.optim.Adam(model.parameters(), lr=0.002)
+
+for epoch in range(16):
+    model.train()
+    order = torch.randperm(len(train_x))
+    for start in range(0, len(order), 64):
+        picked = order[start : start + 64]
+        loss = F.cross_entropy(model(train_x[picked]), train_y[picked])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        scores = model(val_x)  # sick: watch-predictions-move
+        # healthy: scores = model(val_x)
+        accuracy = (scores.argmax(1) == val_y).float().mean()
+    print(f"epoch {epoch}: accuracy {accuracy:.3f}")
