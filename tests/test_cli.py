@@ -296,10 +296,12 @@ def test_json_is_written_where_it_was_asked_for(engine: Engine, project: Path):
     engine.record = replace(RECORD, findings=(finding("fault"),))
     (project / "elsewhere").mkdir()
     engine.meanwhile = lambda: os.chdir("elsewhere")
-    assert call("check", "--json", "out.json", "train.py").exit_code == 0
+    result = call("check", "--json", "out.json", "train.py")
+    assert result.exit_code == 0
     document = json.loads((project / "out.json").read_text())
     assert [one["practice"] for one in document["findings"]] == ["zero-grad"]
     assert document["nomagic"] == nomagic.__version__
+    assert result.stderr.splitlines()[-1].endswith("  report: out.json")
 
 
 @pytest.mark.usefixtures("engine")
@@ -438,7 +440,7 @@ def test_the_example_is_found_out(project: Path):
     document = json.loads((project / "out.json").read_text())
     found = {one["practice"]: one for one in document["findings"] if one["severity"] != "note"}
     for practice, part in {
-        "logits-into-cross-entropy": "criterion(",
+        "logits-into-cross-entropy": "F.softmax(",
         "zero-grad": "backward()",
         "toggle-train-eval": "model(x)",
         "shuffle-every-epoch": "DataLoader(train_set",

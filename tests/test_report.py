@@ -245,6 +245,7 @@ def test_svg_is_a_picture_of_the_report():
     said = "".join(ET.fromstring(picture).itertext()).replace("\xa0", " ")
     assert "logits-into-cross-entropy" in said
     assert "nomagic check train.py --lr 0.1" in said
+    assert "url(http" not in picture.replace('"', "")
 
 
 def test_svg_is_the_same_in_every_terminal(monkeypatch: pytest.MonkeyPatch):

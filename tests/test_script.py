@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,10 +44,11 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
 
 def start(folder: Path, *command: str, mixed: bool = False) -> tuple[int, str, str]:
     """Run ``python command`` in a folder; ``mixed`` sends both streams into one pipe."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         [sys.executable, *command],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": SOURCE, "PYTHONDONTWRITEBYTECODE": "1"},
+        env=clean | {"PYTHONPATH": SOURCE, "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if mixed else subprocess.PIPE,
@@ -58,12 +60,19 @@ def start(folder: Path, *command: str, mixed: bool = False) -> tuple[int, str, s
     return code, done.stdout, done.stderr or ""
 
 
+def runner(folder: Path, driver: str = DRIVER) -> str:
+    """A program that runs ours, in a folder of its own like a command that pip installs."""
+    write(folder, {".bin/run.py": driver})
+    return str(folder / ".bin/run.py")
+
+
 def same(folder: Path, *command: str, options: tuple[str, ...] = (), driver: str = DRIVER) -> str:
     """Run a program by python and by us, insist on equality, and return what it printed."""
+    ours = runner(folder, driver)
     plain = start(folder, *options, *command)
-    assert start(folder, *options, "-c", driver, *command) == plain
+    assert start(folder, *options, ours, *command) == plain
     mixed = start(folder, *options, *command, mixed=True)
-    assert start(folder, *options, "-c", driver, *command, mixed=True) == mixed
+    assert start(folder, *options, ours, *command, mixed=True) == mixed
     return mixed[1]
 
 
@@ -442,7 +451,7 @@ PROCESSES = """\
             print(pool.map(abs, [-1]), [p.x for p in pool.map(Point, [1, 2])])
         left = context.Process(target=print, args=('not joined',)); left.start()
     else:
-        print('imported as', __name__)
+        print('imported as', __name__, flush=True)
 """
 
 
@@ -453,7 +462,7 @@ def test_processes(tmp_path: Path, method: str, command: tuple[str, ...]) -> Non
     plain = start(tmp_path, *command, method)
     assert "(3, '__m" in plain[1]
     assert plain[0] == 0
-    assert start(tmp_path, "-c", DRIVER, *command, method) == plain
+    assert start(tmp_path, runner(tmp_path), *command, method) == plain
 
 
 TORCH = """\
@@ -483,16 +492,21 @@ def test_torch(tmp_path: Path, methods: tuple[str, ...]) -> None:
     write(tmp_path, {"train.py": TORCH})
     plain = start(tmp_path, "train.py", *methods)
     assert plain[1].count("[[[0.0], [1.0]], [[2.0], [3.0]]]") == len(methods)
-    assert start(tmp_path, "-c", DRIVER, "train.py", *methods) == plain
+    assert start(tmp_path, runner(tmp_path), "train.py", *methods) == plain
 
 
 # ---- our side ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["file", "module", "safe"])
+@pytest.mark.parametrize("how", ["file", "module", "command", "safe"])
 def test_however_we_are_started(tmp_path: Path, how: str) -> None:
     write(tmp_path, {"train.py": SEEN, "bin/start.py": DRIVER, "start.py": DRIVER})
-    command = {"file": ["bin/start.py"], "module": ["-m", "start"], "safe": ["-P", "bin/start.py"]}
+    command = {
+        "file": ["bin/start.py"],
+        "module": ["-m", "start"],
+        "command": ["-c", DRIVER],
+        "safe": ["-P", "bin/start.py"],
+    }
     options = ["-P"] if how == "safe" else []
     plain = start(tmp_path, *options, "train.py", "x")
     assert start(tmp_path, *command[how], "train.py", "x") == plain
@@ -501,14 +515,14 @@ def test_however_we_are_started(tmp_path: Path, how: str) -> None:
 def test_forked_child_does_not_come_back(tmp_path: Path) -> None:
     write(tmp_path, {"train.py": PROGRAMS["fork-by-hand"]})
     driver = DRIVER.replace("sys.exit(ending.code)", "print('REPORT')")
-    code, out, _ = start(tmp_path, "-c", driver, "train.py")
+    code, out, _ = start(tmp_path, runner(tmp_path, driver), "train.py")
     assert (code, out.count("REPORT"), out.count("parent 3")) == (0, 1, 1)
 
 
 def test_what_follows_comes_after_the_script(tmp_path: Path) -> None:
     write(tmp_path, {"train.py": PROGRAMS["thread-outlives"]})
     driver = DRIVER.replace("sys.exit(", "print('REPORT', file=sys.stderr); sys.exit(")
-    _, out, _ = start(tmp_path, "-c", driver, "train.py", mixed=True)
+    _, out, _ = start(tmp_path, runner(tmp_path, driver), "train.py", mixed=True)
     assert out.split() == ["end", "late", "REPORT", "at", "exit"]
 
 
@@ -561,7 +575,12 @@ def test_world_stands_until_given_back(here: Path) -> None:
     """
     write(here, {"helper.py": ""})
     before = (sys.argv, sys.path, sys.stdout, sys.stderr, sys.excepthook, sys.orig_argv)
-    values = (sys.path[:], dict(sys.modules), sys.getrecursionlimit(), Path.cwd())
+
+    def values() -> tuple[object, ...]:
+        limit = sys.getrecursionlimit()
+        return sys.path[:], dict(sys.modules), limit, Path.cwd(), warnings.filters[:]
+
+    valued = values()
     with script.running(program(here, source, "a")) as ending:
         assert ending == Ending("exit", 3)
         main = sys.modules["__main__"]
@@ -570,7 +589,7 @@ def test_world_stands_until_given_back(here: Path) -> None:
         assert "helper" in sys.modules
     after = (sys.argv, sys.path, sys.stdout, sys.stderr, sys.excepthook, sys.orig_argv)
     assert all(one is other for one, other in zip(before, after, strict=True))
-    assert values == (sys.path[:], dict(sys.modules), sys.getrecursionlimit(), Path.cwd())
+    assert values() == valued
     assert main.Net().forward() == 5
 
 

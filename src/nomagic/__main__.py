@@ -53,7 +53,7 @@ def writable(_context: click.Context, _parameter: click.Parameter, value: Path |
         raise click.BadParameter(f"cannot write {value}: {reason}") from error
     if new:
         file.unlink()
-    return file
+    return value
 
 
 def configure(context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -124,10 +124,11 @@ def check(
     if not catalog.select(catalog.load(), options.select, options.skip):
         raise click.UsageError("no practice is left to check", context)
     out = console(sys.stderr)
+    file = json_file and json_file.absolute()  # the script may go elsewhere
     record = _watch(script, arguments, module, options)
     sys.stdout.flush()
-    if json_file:
-        _write(record, json_file)
+    if file:
+        _write(record, file)
     if not quiet:
         from nomagic.report import terminal
 

@@ -92,6 +92,7 @@ class Watch:
 
     def judge(self, command: Sequence[str], ending: Ending) -> Record:
         """Let the probes finish, experiment on the copies, and ask every practice."""
+        self.run.ending = ending
         for probe in self.run.probes.values():
             self._finish(probe, "on_end")
         cost = time.perf_counter()
@@ -141,7 +142,8 @@ class Watch:
             return [], Look(name, "not-applicable", "it has nothing to look for in a run")
         if broken:
             return [], Look(name, "could-not-look", f"{broken[0]}: {self.run.errors[broken[0]]}")
-        if not self.run.tick:
+        crashed = self.run.ending is not None and self.run.ending.how == "crashed"
+        if not self.run.tick and not crashed:
             return [], Look(name, "not-applicable", "no backward pass was seen")
         probes = [self.run.probes[kind] for kind in practice.needs]
         try:
@@ -152,6 +154,8 @@ class Watch:
         kept = [replace(f, practice=name) for f in found if not suppressed(replace(f, practice=name), _lines(f))]
         if kept:
             return kept, Look(name, "findings")
+        if not self.run.tick:  # it crashed before it: what is proven is said, nothing else is
+            return [], Look(name, "not-applicable", "no backward pass was seen")
         for outcome in outcomes:
             if isinstance(outcome, CouldNotLook):
                 return [], Look(name, "could-not-look", outcome.reason)

@@ -34,9 +34,10 @@ from pathlib import Path
 from types import CodeType, FrameType, ModuleType, TracebackType
 from typing import Any, NoReturn
 
+from nomagic.frames import STAND_IN
 from nomagic.words import Ending
 
-_OURS = tuple(f"nomagic.{name}." for name in ("script", "checking", "taps", "probes"))
+_OURS = tuple(f"nomagic.{name}." for name in ("script", "checking", "taps", "probes", "frames"))
 """Modules whose frames are taken out of tracebacks: they stand between the user's own."""
 
 
@@ -539,4 +540,6 @@ def _strip(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _is_ours(frame: FrameType) -> bool:
+    if frame.f_code.co_name == STAND_IN:
+        return True
     return f"{frame.f_globals.get('__name__')}.".startswith(_OURS)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import random
+import sys
 import threading
 import time
 import traceback
@@ -32,6 +33,7 @@ from torch.optim import lr_scheduler, optimizer as optimizers
 from torch.optim.optimizer import Optimizer
 from torch.utils.data import DataLoader, dataloader
 
+from nomagic.frames import call_as
 from nomagic.probes.probe import Probe
 from nomagic.probes.run import DENSE, Backward, Batch, Call, Clip, Layer, Op, Run, Scaled, Step
 
@@ -48,6 +50,8 @@ LOOP = frozenset(
 compiling = torch.compiler.is_compiling
 set_grads = torch._C._set_grad_enabled
 
+
+DISPATCH = overrides.handle_torch_function.__code__
 
 UNHEARD = frozenset({Tensor.grad.__get__, Tensor.requires_grad_, Tensor.retain_grad})  # type: ignore[attr-defined]
 """Functions that return a tensor and compute nothing; optimizers and zero_grad call them by the thousand."""
@@ -78,7 +82,10 @@ class Functions(overrides.TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        output = func(*args, **kwargs)
+        frame = sys._getframe(1)
+        if frame.f_code is DISPATCH:  # a function of torch's that is written in python dispatched itself
+            frame = frame.f_back and frame.f_back.f_back
+        output = call_as(frame, func, args, kwargs) if frame else func(*args, **kwargs)
         self.present = True  # torch takes a mode off while it is called, and puts it back after
         taps = self.taps
         if not self.on or taps.muted or taps.run.busy or func in UNHEARD:
@@ -367,7 +374,10 @@ class Taps:
         if original is None:  # another version of torch: this tap is not there
             self.run.errors[f"tap {name}"] = f"{owner.__name__} has no {name}"
             return
-        patched = functools.wraps(original)(wrap(original))
+        patched = wrap(original)
+        if patched is original:  # nobody hears it
+            return
+        patched = functools.wraps(original)(patched)
         patched._torchdynamo_disable = True  # type: ignore[attr-defined]
         setattr(owner, name, patched)
         self._exits.callback(setattr, owner, name, original)

@@ -41,7 +41,8 @@ NODES = 60
 @dataclass(frozen=True, slots=True)
 class Labels:
     """The labels in the order of training. ``z`` is the runs test on them (order within a batch does not count):
-    far below zero where equal labels follow each other. ``pure`` is the share of batches that hold one class only.
+    far below zero where equal labels follow each other. ``pure`` is the share that a batch's most frequent class has in it, on
+    average, and ``chance`` the same after shuffling.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Labels:
     batches: int
     z: float
     pure: float
+    chance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class Batches(Probe[Feed]):
         super().__init__(rows)
         self._feeds: dict[tuple[Any, ...], _Feed] = {}
         self._tick: dict[Place | None, _Seen] = {}
-        self._cuts: dict[int, tuple[Any, Place | None]] = {}
+        self._cuts: dict[int, tuple[Any, Place | None, Any]] = {}
         self._outputs: set[int] = set()
         self._paths: dict[Place | None, tuple[int, ...] | None] = {}
         self._searches: dict[Place | None, int] = {}
@@ -137,8 +139,14 @@ class Batches(Probe[Feed]):
     def on_op(self, op: Op) -> None:
         """Early on: which line cuts batches from tensors?"""
         if op.name in CUTS and not op.modules and self.run.tick < EARLY and len(self._cuts) < 200:
+            source = op.args[0] if op.args else None
             for tensor in tensors(op.output, 1):
-                self._cuts[id(tensor)] = (tensor, op.place)
+                self._cuts[id(tensor)] = (tensor, op.place, source)
+
+    def cut(self, tensor: Any) -> tuple[Place | None, Any] | None:
+        """Early on: the line that cut this live tensor, and the tensor it was cut from."""
+        kept = self._cuts.get(id(tensor))
+        return (kept[1], kept[2]) if kept is not None and kept[0] is tensor else None
 
     def on_call(self, call: Call) -> None:
         """A network was called: if gradients may follow, remember what went in."""
@@ -180,9 +188,9 @@ class Batches(Probe[Feed]):
 
     def _form(self, feed: _Feed, tensor: Tensor, call: Call) -> None:
         """Early on: where the batch was cut, and whether it is part of a series."""
-        kept = self._cuts.get(id(tensor))
-        if kept is not None and kept[0] is tensor:
-            feed.cut = kept[1]
+        cut = self.cut(tensor)
+        if cut is not None:
+            feed.cut = cut[0]
         feed.integers = not (tensor.is_floating_point() or tensor.is_complex())
         given = list(tensors((call.args, call.kwargs)))[1:]
         feed.carried |= any(t.data_ptr() in self._outputs for t in given if not wrapped(t))
@@ -476,23 +484,19 @@ def describe(batches: Sequence[NDArray[np.float64]], kind: str) -> Labels | None
     if kind == "class" and len(np.unique(values)) > max(2, len(values) / 4):
         return None  # indices of samples, not classes
     codes = np.unique(np.concatenate(parts), return_inverse=True)[1]
-    parts = list(np.split(codes, np.cumsum([len(part) for part in parts])[:-1]))
+    cuts = np.cumsum([len(part) for part in parts])[:-1]
+    parts = np.split(codes, cuts)
+    own = np.random.Generator(np.random.PCG64(0))  # ours: the script's random state stays as it is
+    mixed = np.concatenate([own.permutation(part) for part in parts])  # the order within a batch does not count
     return Labels(
         kind=kind,
         count=len(codes),
         classes=int(codes.max()) + 1,
         batches=len(parts),
-        z=runs_z(mixed_within(parts)),
+        z=runs_z(mixed),
         pure=pure(parts),
+        chance=pure(np.split(own.permutation(codes), cuts)),
     )
-
-
-def mixed_within(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """The labels one after the other, each batch's in random order: only the order of batches counts."""
-    import numpy as np
-
-    own = np.random.Generator(np.random.PCG64(0))  # ours: the script's random state stays as it is
-    return np.concatenate([own.permutation(part) for part in parts])
 
 
 def runs_z(codes: NDArray[np.int64]) -> float:
@@ -511,8 +515,10 @@ def runs_z(codes: NDArray[np.int64]) -> float:
 
 
 def pure(parts: Sequence[NDArray[np.int64]]) -> float:
-    """The share of batches whose labels are all one class; tiny batches count together, 16 labels at a time."""
-    shares = [bool((group == group[0]).all()) for group in _groups(parts)]
+    """The mean share of a batch's most frequent class; tiny batches count together, 16 labels at a time."""
+    import numpy as np
+
+    shares = [float(np.bincount(group).max()) / len(group) for group in _groups(parts)]
     return sum(shares) / len(shares) if shares else 0.0
 
 

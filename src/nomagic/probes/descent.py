@@ -75,6 +75,11 @@ class Descent(Probe[Loss]):
         self._broken: _Live | None = None
         self._loaders: dict[int, tuple[weakref.ref[Any], int]] = {}
 
+    @property
+    def broken(self) -> bool:
+        """Whether a loss that is not finite has been seen; on an accelerator known with a delay."""
+        return self._broken is not None
+
     def lines(self) -> dict[Place | None, list[Loss]]:
         """The losses by the line that called backward, the line with the most first."""
         lines: dict[Place | None, list[Loss]] = {}
@@ -107,7 +112,7 @@ class Descent(Probe[Loss]):
         else:
             live.value = value.clone()
             self._remote.append(live)
-            if len(self._remote) >= BULK:
+            if len(self._remote) >= BULK or run.looking:
                 self._fetch()
         if len(self._live) < FIRST or self.backwards % self.thinned == 0:
             self._live.append(live)

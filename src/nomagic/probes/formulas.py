@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from nomagic.probes.run import Op
-from nomagic.probes.trace import PLUMBING
+from nomagic.probes.trace import PLUMBING, is_wrapped
 
 ELEMENTS = 65_536
 """Elements of a tensor that are measured; larger ones are thinned evenly."""
@@ -63,14 +63,12 @@ def dense(tensor: Any) -> bool:
 
 def readable(tensor: Any) -> bool:
     """Whether a tensor has numbers that can be read: not inside vmap, not meta, not quantised."""
-    from torch._C import _functorch  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
-
     return (
         dense(tensor)
         and tensor.numel() > 0
         and tensor.device.type != "meta"
         and not tensor.is_quantized
-        and not _functorch.is_functorch_wrapped_tensor(tensor)
+        and not is_wrapped(tensor)
     )
 
 

@@ -88,6 +88,10 @@ class _Watched:
 class _Owner:
     kind: str
     watched: list[_Watched]
+    remote: bool = False
+    """On an accelerator, where values are only read in looked ticks,"""
+    blind: bool = False
+    """and a backward since the step before was not one."""
     tries: int = 0
     backwards: int = 0
     steps: int = 0
@@ -139,7 +143,8 @@ class Gradients(Probe[Clearing]):
         grad: Any = watched.gradient()
         if watched.same(grad):
             if watched.stepped:
-                watched.candidate = not self.run.looking or bool(grad.any())
+                watched.candidate = self._full(grad)
+                watched.stepped = watched.candidate
         elif watched.stepped and (grad is not watched.grad or self._emptied(watched, grad)):
             watched.stepped = watched.stale = False
         watched.cleared = False
@@ -147,18 +152,21 @@ class Gradients(Probe[Clearing]):
 
     def _emptied(self, watched: _Watched, grad: Any) -> bool:
         """Whether a gradient that was written to since is zero now; if we may not look, yes."""
-        if grad is None or watched.cleared:
-            return True
-        if grad.device.type == "cpu" or self.run.looking:
-            return not bool(grad.any())
-        return True
+        return grad is None or watched.cleared or not self._full(grad)
+
+    def _full(self, grad: Any) -> bool:
+        """Whether a gradient is known not to be zero: p.grad.data.zero_() leaves no other trace."""
+        return (self.run.looking or grad.device.type == "cpu") and bool(grad.any())
 
     def on_gradients(self, backward: Backward) -> None:  # noqa: ARG002
         """See whether it added to them."""
-        for _, owner in self._owners.values():
+        for ref, owner in self._owners.values():
             owner.backwards += 1
+            owner.blind = owner.blind or (owner.remote and not self.run.looking)
             for watched in owner.watched:
                 self._written(watched)
+            if not owner.watched and owner.tries < TRIES:
+                self._try(owner, ref())
         if self._hand is not None and self.run.looking:
             for watched in self._hand.watched:
                 self._keep(watched)
@@ -172,7 +180,7 @@ class Gradients(Probe[Clearing]):
         if grad is None:
             watched.filled = False
         elif written:
-            watched.filled = not self.run.looking or bool(grad.any())
+            watched.filled = self._full(grad)
         watched.see(grad)
 
     def on_zero_grad(self, owner: Any, place: Place | None) -> None:
@@ -215,9 +223,9 @@ class Gradients(Probe[Clearing]):
         grad = watched.gradient()
         if grad is None:
             return True
-        if grad is watched.grad and grad._version == watched.version:
-            return not watched.filled
-        return watched.cleared if not self.run.looking else not bool(grad.any())
+        if grad.device.type == "cpu" or self.run.looking:
+            return not bool(grad.any())
+        return watched.cleared and not watched.same(grad)
 
     def on_step(self, step: Step) -> None:
         """Judge the step, and remember the gradients that it leaves behind."""
@@ -226,7 +234,7 @@ class Gradients(Probe[Clearing]):
         owner = self._owner(step)
         if owner is None:
             return
-        if owner.backwards:
+        if owner.backwards and not (owner.blind or (owner.remote and not self.run.looking)):
             owner.steps += 1
             owner.backward = self._place
             stale = next((watched for watched in owner.watched if watched.stale), None)
@@ -235,7 +243,7 @@ class Gradients(Probe[Clearing]):
                 owner.culprit = stale.name
             if self.run.looking:
                 self._measure(owner)
-        owner.backwards = 0
+        owner.backwards, owner.blind = 0, False
         for watched in owner.watched:
             grad = watched.gradient()
             watched.stepped = grad is not None
@@ -265,12 +273,17 @@ class Gradients(Probe[Clearing]):
                 self._past.append(kept[1])
             kept = (weakref.ref(optimizer), _Owner(type(optimizer).__name__, []))
             self._owners[id(optimizer)] = kept
-        owner = kept[1]
+        self._try(kept[1], optimizer)
+        return kept[1]
+
+    def _try(self, owner: _Owner, optimizer: Any) -> None:
         owner.tries += 1
-        owner.watched = self._choose([p for g in optimizer.param_groups for p in g["params"]])
         owner.backwards = 0
         self._below.clear()
-        return owner
+        if optimizer is not None:
+            owner.watched = self._choose([p for g in optimizer.param_groups for p in g["params"]])
+            parameters = (watched.parameter() for watched in owner.watched)
+            owner.remote = any(p is not None and p.device.type != "cpu" for p in parameters)
 
     def _choose(self, parameters: list[Tensor]) -> list[_Watched]:
         """The smallest with a gradient in each third of the list."""

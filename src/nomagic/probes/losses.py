@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from nomagic.probes import formulas
 from nomagic.probes.probe import Probe
 from nomagic.probes.run import Backward, Op
-from nomagic.probes.trace import Node, Trace, settings
+from nomagic.probes.trace import PLUMBING, Node, Trace, settings
 from nomagic.words import Place
 
 KINDS = {
@@ -105,7 +105,8 @@ class Loss:
     loss when it first did. ``built`` is the line that constructed the loss module, if it is one;
     ``handmade`` that it was recognised among plain operations. ``chain`` and ``target_chain`` are
     the functions that made input and target at the first call, nearest first. ``steps`` counts the
-    optimizer steps before it, ``counts`` the targets of each class.
+    optimizer steps before it, ``counts`` the targets of each class; ``restored`` that a module's
+    weights had been loaded by then.
     """
 
     kind: str
@@ -114,6 +115,7 @@ class Loss:
     calls: int = 1
     tick: int = 0
     steps: int = 0
+    restored: bool = False
     built: Place | None = None
     handmade: bool = False
     input_shape: tuple[int, ...] = ()
@@ -149,6 +151,16 @@ class Loss:
     def name(self) -> str:
         """The kind in words."""
         return self.kind.replace("_", " ")
+
+    @property
+    def made(self) -> tuple[Node, ...]:
+        """The functions that made the input, nearest first, plumbing left out."""
+        return tuple(node for node in self.chain if node.name not in PLUMBING)
+
+    @property
+    def elements(self) -> int:
+        """How many predictions one call judges."""
+        return math.prod(self.input_shape) // max(1, self.classes)
 
 
 @dataclass(slots=True)
@@ -225,12 +237,17 @@ class Losses(Probe[Loss]):
         self._lines: dict[tuple[Place | None, str, bool], _Line] = {}
         self._waiting: list[tuple[int, _Line, int]] = []
         self._unread: list[tuple[_Line, int, Any]] = []
+        self._restored = False
 
     def training(self, *kinds: str) -> Iterator[Loss]:
         """The rows that fed a backward, of these kinds only if any are named."""
         return (row for row in self if row.training and (not kinds or row.kind in kinds))
 
     # -- hearing ---------------------------------------------------------------------------
+
+    def on_restore(self, owner: Any, state: Any, place: Place | None) -> None:  # noqa: ARG002
+        """The state of a module or an optimizer was loaded."""
+        self._restored = self._restored or hasattr(owner, "named_parameters")
 
     def on_op(self, op: Op) -> None:
         """A torch function returned a tensor, perhaps a loss."""
@@ -294,6 +311,7 @@ class Losses(Probe[Loss]):
         return {
             "tick": self.run.tick,
             "steps": self.run.steps,
+            "restored": self._restored,
             "built": self.run.built(owner) if named else None,
             "handmade": handmade,
             "input_shape": tuple(pred.shape),

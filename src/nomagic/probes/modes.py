@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 WALK = 20_000
 """Autograd nodes visited to see whether a call's output led to the loss."""
 
+STRIDES = (1, 2, 3, 5, 11, 23, 47, 97, 199, 401, 809, 1_619, 3_251, 6_521, 13_043, 26_099)
+"""Primes, each about twice the one before."""
+
 SCORING = frozenset(
     "cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits mse_loss l1_loss smooth_l1_loss "
     "huber_loss multi_margin_loss multilabel_margin_loss hinge_embedding_loss soft_margin_loss poisson_nll_loss "
@@ -234,11 +237,13 @@ def upstream(loss: Tensor, limit: int = WALK) -> set[Any]:
 
 
 def fingerprint(tensor: Tensor) -> tuple[Any, ...]:
-    """A few of a tensor's values, spread over it, with its shape: equal for equal contents."""
-    from torch import device
+    """A few of a tensor's values, spread over it, with its shape and sums: equal for equal contents.
 
-    flat = tensor.detach().reshape(-1) if tensor.is_contiguous() else tensor.detach().flatten()
-    some = flat[:: max(1, flat.numel() // 61)][:64]
-    if some.device != device("cpu"):
-        some = some.cpu()
-    return (tuple(tensor.shape), tuple(some.tolist()))
+    The stride is prime, so that it does not fall on the same column of every row.
+    """
+    import torch
+
+    flat = tensor.detach().reshape(-1)
+    some = flat[:: next((p for p in STRIDES if p * 64 >= flat.numel()), STRIDES[-1])][:64]
+    total = flat[:65_536].sum(dtype=torch.float64 if not flat.is_complex() else None)
+    return (tuple(tensor.shape), str(total.item()), tuple(some.cpu().tolist()))

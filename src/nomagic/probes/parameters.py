@@ -32,7 +32,7 @@ ROWS, COLUMNS = 64, 1_024
 """The part of a weight matrix that is searched for identical rows."""
 LARGEST = 4_000_000
 """Larger tensors are not searched."""
-EVEN = 256
+EVEN = 64
 """Numbers from which on an even spread can be told from another."""
 SETTLED = 20
 """Steps after which units that were to part have parted."""
@@ -75,8 +75,10 @@ class Weight:
     that made that module; ``registered``: an outermost module of the training passes lists it.
     ``optimizers`` are numbers in `Optimizers`. Of ``backwards`` looked at since it was first seen,
     ``gradients`` left a gradient in it that is not zero and ``zeros`` one that is; ``moved``: its
-    values changed since then. ``fresh``: at first they looked like PyTorch's initial draw.
-    ``output``: no other weight matrix stands between it and the loss.
+    values changed since then. ``fresh``: at first they looked like PyTorch's initial draw (None:
+    too few to tell). ``root`` numbers the outermost modules, -1 where none lists it.
+    ``output``: no other weight matrix stands between it and the loss. ``filled``: where nn.init
+    gave all of it one value.
     """
 
     name: str
@@ -87,14 +89,16 @@ class Weight:
     dtype: str = ""
     trainable: bool = True
     registered: bool = True
+    root: int = -1
     optimizers: tuple[int, ...] = ()
     backwards: int = 0
     gradients: int = 0
     zeros: int = 0
     moved: bool = False
-    fresh: bool = False
+    fresh: bool | None = None
     output: bool = False
     embedding: bool = False
+    filled: Place | None = None
     looks: tuple[Moves, ...] = ()
     twins: Twins | None = None
 
@@ -114,9 +118,11 @@ class _Live:
     shape: tuple[int, ...]
     dtype: str
     registered: bool
+    root: int
     first: Any
-    fresh: bool
+    fresh: bool | None
     embedding: bool
+    filled: Place | None = None
     trainable: bool = True
     optimizers: set[int] = field(default_factory=set[int])
     backwards: int = 0
@@ -149,6 +155,7 @@ class _Live:
             dtype=self.dtype,
             trainable=self.trainable,
             registered=self.registered,
+            root=self.root,
             optimizers=tuple(sorted(self.optimizers)),
             backwards=self.backwards,
             gradients=self.gradients,
@@ -157,6 +164,7 @@ class _Live:
             fresh=self.fresh,
             output=self.output,
             embedding=self.embedding,
+            filled=self.filled,
             looks=tuple(self.looks),
             twins=copies and Twins(copies.rows, copies.start, copies.end, copies.step, copies.zero),
         )
@@ -199,6 +207,12 @@ class Parameters(Probe[Weight]):
         self._places: dict[Place | None, int] = {}
         self._known: tuple[int, int] = (0, 0)
         self._pending: list[_Pending] = []
+        self._filled: dict[tuple[int, tuple[int, ...]], Place | None] = {}
+
+    def on_fill(self, tensor: Tensor, place: Place | None) -> None:
+        """A tensor was filled with one value; where, if it is a weight matrix."""
+        if tensor.dim() > 1 and place is not None and ordinary(tensor) and len(self._filled) < MOST:
+            self._filled[tensor.data_ptr(), tensor.shape] = place
 
     # -- who is there -----------------------------------------------------------------------
 
@@ -230,10 +244,10 @@ class Parameters(Probe[Weight]):
             self._meet_strangers(strangers)
 
     def _meet_modules(self, roots: Sequence[nn.Module]) -> None:
-        for root in roots:
+        for index, root in enumerate(roots):
             for module in root.modules():
                 for parameter in module.parameters(recurse=False):
-                    self._add(parameter, module, True)
+                    self._add(parameter, module, index)
 
     def _meet_optimizers(self, optimizers: Sequence[tuple[int, Optimizer]]) -> None:
         lost = [
@@ -260,16 +274,17 @@ class Parameters(Probe[Weight]):
                 if id(parameter) in wanted:
                     holders[id(parameter)] = module
         for parameter in strangers:
-            self._add(parameter, holders.get(id(parameter)), False)
+            self._add(parameter, holders.get(id(parameter)), -1)
 
     def _of(self, parameter: Tensor) -> _Live | None:
         live = self._live.get(id(parameter))
         return live if live is not None and live.parameter() is parameter else None
 
-    def _add(self, parameter: Tensor, module: nn.Module | None, registered: bool) -> None:
+    def _add(self, parameter: Tensor, module: nn.Module | None, root: int) -> None:
         known = self._of(parameter)
         if known is not None:
-            known.registered = known.registered or registered
+            if root >= 0:
+                known.registered, known.root = True, root
             return
         if not ordinary(parameter) or len(self._live) + len(self._past) >= MOST:
             return
@@ -286,10 +301,12 @@ class Parameters(Probe[Weight]):
             built=self.run.built(module) if module is not None else None,
             shape=tuple(parameter.shape),
             dtype=str(parameter.dtype).removeprefix("torch."),
-            registered=registered,
+            registered=root >= 0,
+            root=root,
             first=sample(parameter).clone(),
-            fresh=not embedding and _fresh(parameter),
+            fresh=None if embedding else _fresh(parameter),
             embedding=embedding,
+            filled=self._filled.pop((parameter.data_ptr(), parameter.shape), None),
         )
         if not embedding:
             live.copies = _copies(parameter)
@@ -363,7 +380,7 @@ class Parameters(Probe[Weight]):
             parameter = live.parameter()
             live.moved = live.moved or (parameter is not None and _moved(live, parameter))
         self.rows = [live.row() for live in every]
-        self._live, self._past, self._pending = {}, [], []
+        self._live, self._past, self._pending, self._filled = {}, [], [], {}
 
 
 def _moved(live: _Live, parameter: Tensor) -> bool:
@@ -391,16 +408,15 @@ def _spread(optimizer: Optimizer) -> list[tuple[Tensor, float]]:
     return every[:: math.ceil(len(every) / MEASURED)] if every else []
 
 
-def _fresh(weight: Tensor) -> bool:
+def _fresh(weight: Tensor) -> bool | None:
     """Whether a weight matrix is spread evenly over the range that PyTorch's layers draw from."""
     if weight.dim() < 2 or weight.numel() < EVEN:
-        return False
+        return None
     bound = 1 / math.sqrt(weight.numel() / weight.shape[0])
     drawn = sample(weight).float()
     most, spread = float(drawn.abs().max()), float(drawn.std())
-    return (
-        0.9 * bound < most <= bound * (1 + 1e-3) and abs(spread / (bound / math.sqrt(3)) - 1) < 0.1
-    )
+    even = abs(spread / (bound / math.sqrt(3)) - 1) < (0.1 if drawn.numel() >= 256 else 0.2)
+    return even and 0.9 * bound < most <= bound * (1 + 1e-3)
 
 
 def _copies(weight: Tensor) -> _Copies | None:

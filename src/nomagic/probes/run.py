@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from nomagic.words import Place
+from nomagic.frames import STAND_IN
+from nomagic.words import Ending, Place
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -174,7 +175,7 @@ class Places:
         frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
         while frame is not None:
             code = frame.f_code
-            if self.mine(code.co_filename) and not (
+            if self.mine(code.co_filename) and code.co_name != STAND_IN and not (
                 skip is not None
                 and code.co_name == "__init__"
                 and frame.f_locals.get(code.co_varnames[0] if code.co_varnames else "") is skip
@@ -248,6 +249,7 @@ class Run:
         self.compiled = False
         self.busy = False
         self.over = False
+        self.ending: Ending | None = None
         self.deadline = float("inf")
         self.calls: list[Call] = []
         self.times = {"data": 0.0, "forward": 0.0, "backward": 0.0, "step": 0.0}

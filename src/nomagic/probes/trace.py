@@ -357,7 +357,7 @@ def rms(tensor: Any, most: int = 65_536) -> float:
     if odd or not tensor.is_floating_point() or not tensor.numel() or is_wrapped(tensor):
         return 0.0
     flat = tensor.reshape(-1)[:: max(1, tensor.numel() // most)]
-    return float(torch.linalg.vector_norm(flat, dtype=torch.float32)) / flat.numel() ** 0.5
+    return float(torch.linalg.vector_norm(flat.float())) / flat.numel() ** 0.5
 
 
 def is_wrapped(tensor: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -29,10 +30,11 @@ def show(record: Record, out: Console, written: str = "") -> None:
 
 
 def svg(record: Record, width: int = 100) -> str:
-    """The report as a picture of a terminal."""
+    """The report as a picture of a terminal, complete in itself: it fetches no font."""
     out = console(io.StringIO(), record=True, width=width, force_terminal=True, _environ={})
     show(record, out)
-    return out.export_svg(title=" ".join(("nomagic check", *record.command)))
+    picture = out.export_svg(title=" ".join(("nomagic check", *record.command)))
+    return re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
 
 
 def _report(record: Record, out: Console, written: str) -> Lines:

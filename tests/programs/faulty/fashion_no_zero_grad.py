@@ -1,4 +1,5 @@
 """Fashion-MNIST with a small CNN."""
+# consequence: watch-dead-units, overfit-one-batch
 import argparse
 import os
 from pathlib import Path

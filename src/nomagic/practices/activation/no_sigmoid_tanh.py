@@ -37,6 +37,7 @@ class Stack:
 
 
 def check(trace: Trace, signals: Signals) -> Iterator[Outcome]:
+    """Rows of hidden sigmoids or tanhs, each line once."""
     if not any(node.name in UNITS for graph in trace for node in graph.nodes):
         yield NotApplicable("no sigmoid or tanh was seen in training")
         return
@@ -57,7 +58,7 @@ def _stack(graph: Graph, kind: str) -> Stack:
     for node in graph.nodes:
         row = max((best.get(index, ()) for index in node.inputs), key=len, default=())
         layer = graph.feeder(node) if UNITS.get(node.name) == kind else None
-        if layer is not None and _counts(graph, node) and all(layer.layer != l.layer for _, l in row):
+        if layer is not None and _counts(graph, node) and all(layer.layer != other.layer for _, other in row):
             row = (*row, (node, layer))
         best[node.index] = row
         longest = max(longest, row, key=len)
@@ -84,7 +85,7 @@ def _finding(stack: Stack, left: float | None) -> Finding:
     measured = f"; the first layer's gradient was {left:.2g} of the last one's" if left else ""
     return Finding(
         message=f"{len(stack.units)} hidden {stack.kind} layers in a row "
-        + ("block the gradient." if blocked else "shrink the gradient."),
+        + ("block the gradient" if blocked else "shrink the gradient"),
         seen=f"{stack.kind} after {', '.join(layer.layer for layer in stack.layers[:6])}{measured}",
         fix="use ReLU, LeakyReLU or GELU in hidden layers, or put a norm layer before each unit"
         + ("" if stack.kind == "sigmoid" else "; with tanh, draw weights with nn.init.xavier_uniform_"),

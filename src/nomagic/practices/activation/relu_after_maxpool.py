@@ -31,6 +31,7 @@ POOLS = frozenset(
 
 
 def check(trace: Trace) -> Iterator[Outcome]:
+    """Pairs of a monotone unit and a max pool behind it, one finding for each network."""
     if not any(node.name in POOLS for graph in trace for node in graph.nodes):
         yield NotApplicable("no max pooling was seen in training")
         return
@@ -57,7 +58,7 @@ def _finding(pairs: list[tuple[Node, Node]]) -> Finding:
     after = sum(prod(pool.shape) for _, pool in pairs)
     place = unit.place.line if unit.place is not None else "?"
     return Finding(
-        message=f"{unit.name} comes before max pooling; after it, the result is the same and costs less.",
+        message=f"{unit.name} comes before max pooling; after it, the result is the same and costs less",
         seen=f"{len(pairs)} such pair{'s' * (len(pairs) > 1)}, the first in line {place}: {before:,} numbers rectified "
         f"per step where {after:,} would do ({(before - after) * 4 / 2**20:.1f} MB less to keep in float32)",
         fix=f"swap the two: {pool.name} first, then {unit.name}",

@@ -30,6 +30,7 @@ SORTED = frozenset({"topk", "kthvalue", "sort", "argsort"})  # winner-take-all c
 
 
 def check(activations: Activations, trace: Trace) -> Iterator[Outcome]:
+    """Dead layers, else dying ones."""
     rectifiers = [row for row in activations if row.kind == "relu"]
     if not rectifiers:
         yield NotApplicable("no activation that returns exact zeros was seen in training")
@@ -70,7 +71,7 @@ def _fault(rows: list[Activation]) -> Finding:
     first = rows[0]
     since = "in any" if first.never == 1.0 else "in the last 2,000"
     return Finding(
-        message="A whole hidden layer is dead: none of its units fires, its gradient is exactly zero.",
+        message="a whole hidden layer is dead: none of its units fires, its gradient is exactly zero",
         seen=f"after {first.layer}: 0 of {first.units} units fired {since} of the "
         f"{first.samples:,} samples looked at{_others(rows)}",
         fix="lower the learning rate; check the layer's bias and the scale of its weights and inputs",
@@ -82,7 +83,7 @@ def _fault(rows: list[Activation]) -> Finding:
 def _warning(rows: list[Activation]) -> Finding:
     worst = max(rows, key=lambda row: row.silent)
     return Finding(
-        message="Most units of a hidden layer have died: they fire for no sample any more.",
+        message="most units of a hidden layer have died: they fire for no sample any more",
         seen=f"after {worst.layer}: {worst.silent:.0%} of {worst.units} units were silent in the last "
         f"2,000 samples, {worst.born:.0%} in the first{_others(rows)}",
         fix="lower the learning rate or warm it up; check for large negative biases; LeakyReLU or PReLU "

@@ -26,6 +26,7 @@ LOOKS = 10  # fewer say nothing about how a run begins and ends
 
 
 def check(activations: Activations, trace: Trace) -> Iterator[Outcome]:
+    """Hidden units that are saturated throughout, else those that end so."""
     hidden = [row for row in activations if row.kind != "relu" and _hidden(row, trace)]
     if not hidden:
         yield NotApplicable("no hidden tanh or sigmoid outside of gates was seen in training")
@@ -53,7 +54,7 @@ def _finding(rows: list[Activation], what: str, severity: str = "warning") -> Fi
     start, end = worst.flat
     others = f"; {len(rows)} layers in all" if len(rows) > 1 else ""
     return Finding(
-        message=f"A hidden {worst.kind} is {what}.",
+        message=f"a hidden {worst.kind} is {what}",
         seen=f"after {worst.layer}: {start:.0%} of the outputs at the limits in the first steps, "
         f"{end:.0%} in the last{others}",
         fix="scale the inputs, draw smaller weights (nn.init.xavier_uniform_) or lower the learning rate",

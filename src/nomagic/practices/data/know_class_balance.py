@@ -61,11 +61,11 @@ def last_evaluation(scores: Evaluations) -> Score | None:
 
 def never_right(last: Score, seen: Counter[int]) -> dict[int, int]:
     """Rare classes with enough evaluated items and none right: label -> items."""
-    total = sum(seen.values())
+    total = sum(n for n, _ in last.classes.values())
     return {
         label: n
         for label, (n, right) in last.classes.items()
-        if n >= ITEMS and not right and 0 < seen[label] < 0.5 * total / len(seen)
+        if n >= ITEMS and not right and n < 0.5 * total / len(last.classes) and seen[label]
     }
 
 
@@ -73,7 +73,7 @@ def counts(missed: dict[int, int], seen: Counter[int]) -> str:
     """A few missed classes with their counts."""
     total = sum(seen.values())
     some = [
-        f"class {label} ({seen[label] / total:.1%} of the training labels): {n} items"
+        f"class {label} ({seen[label] / total:.1%} of the training labels seen): {n} items"
         for label, n in sorted(missed.items())[:3]
     ]
     return "; ".join(some)

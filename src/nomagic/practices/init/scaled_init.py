@@ -41,6 +41,7 @@ class Chain:
 
 
 def check(trace: Trace, signals: Signals) -> Iterator[Outcome]:
+    """The longest row of layers of each graph."""
     chains = [_chain(number, graph, signals) for number, graph in enumerate(trace)]
     long = [chain for chain in chains if len(chain.layers) >= SHORT - 1]
     if not long:
@@ -82,7 +83,7 @@ def _judge(chain: Chain) -> Iterator[Outcome]:
     if _far(ratio) or _far(back):
         way = "vanish" if min(ratio, back) < 1 else "explode"
         yield Finding(
-            message=f"Signals or gradients {way} with depth before the first step.",
+            message=f"signals or gradients {way} with depth before the first step",
             seen=f"from {first} to {last} ({len(outputs)} layers) outputs go from {outputs[0]:.2g} to "
             f"{outputs[-1]:.2g}, back from there gradients from {gradients[-1]:.2g} to {gradients[0]:.2g}"
             if gradients
@@ -93,7 +94,7 @@ def _judge(chain: Chain) -> Iterator[Outcome]:
         )
     elif chain.plain and len(drawn) >= DEEP:
         yield Finding(
-            message="A deep plain network starts from torch's default draw, which shrinks signals with depth.",
+            message="a deep plain network starts from torch's default draw, which shrinks signals with depth",
             seen=f"{len(drawn)} layers with a gain near 0.58 (He's draw: 1.41), no norm layer, no skip; the gradient "
             f"of {first} is {back:.2g} of that of {last}",
             fix="draw weights with nn.init.kaiming_normal_(weight, nonlinearity='relu')",

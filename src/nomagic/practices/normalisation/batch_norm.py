@@ -23,6 +23,7 @@ SUMS = frozenset({"add", "__add__", "__iadd__", "add_", "__radd__", "cat", "conc
 
 
 def check(trace: Trace) -> Iterator[Outcome]:
+    """Deep stacks of convolutions without a norm, each once."""
     stacks = [(graph, _convolutions(graph)) for graph in trace]
     if not any(layers for _, layers in stacks):
         yield NotApplicable("no convolution was seen in training")
@@ -33,7 +34,7 @@ def check(trace: Trace) -> Iterator[Outcome]:
         if len(layers) >= DEEP and plain and layers[0].anchor not in told:
             told.add(layers[0].anchor)
             yield Finding(
-                message="A deep convolutional network without any norm layer.",
+                message="a deep convolutional network without any norm layer",
                 seen=f"{len(layers)} convolutions from {layers[0].layer} to {layers[-1].layer}, no norm layer, "
                 "no residual connection",
                 fix="try nn.BatchNorm2d after each convolution (nn.GroupNorm where batches are small)",
