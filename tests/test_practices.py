@@ -18,10 +18,12 @@ from nomagic.words import Finding, Record
 def watch(path: Path) -> Record:
     """Run a script in this process as `nomagic check` would, its output swallowed."""
     loaded = script.load(str(path), [])
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            record = checking.script(loaded, Options())
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()) as said,warnings.catch_warnings()
+    ):
+        warnings.simplefilter("ignore")
+        record = checking.script(loaded, Options())
     assert record.ending.how in ("finished", "crashed"), record.ending
     if record.ending.how == "crashed" and "# crashes" not in path.read_text():
         raise AssertionError(said.getvalue())
@@ -66,7 +68,9 @@ def test_healthy_script_is_silent(fixture: Fixture, tmp_path: Path):
     record = watch(path)
     assert not serious(record)
     looks = {look.practice: look for look in record.looks}
-    assert looks[fixture.practice].status in ("clean", "findings", "not-applicable"), looks[fixture.practice]
+    assert looks[fixture.practice].status in ("clean", "findings", "not-applicable"), looks[
+        fixture.practice
+    ]
 
 
 @pytest.mark.parametrize("path", lookalikes(), ids=lambda path: path.stem)

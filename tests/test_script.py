@@ -4,6 +4,7 @@ Each program is written to a fresh folder and run by ``python program`` and by a
 call `nomagic.script`; standard output, standard error and exit code are compared.
 """
 
+import importlib
 import os
 import pickle
 import signal
@@ -214,8 +215,8 @@ PROGRAMS = {
     "sibling-comes-before-ours": """
         import difflib, words
         print(difflib.MINE, difflib.__file__, words.MINE)
-        import textwrap, os, zipimport
-        print(textwrap.__file__, os.__file__)
+        import os, posixpath, textwrap
+        print(textwrap.__file__, os.__file__, posixpath.os is os)
     """,
     "changes-folder": """
         import os
@@ -232,6 +233,7 @@ PROGRAMS = {
         def f(): warnings.warn('from a function', stacklevel=2)
         f()
         f()
+        for _ in range(2): warnings.warn('from nowhere', stacklevel=2)
         x = 1
         if x is 1: print(x)
         warnings.simplefilter('ignore')
@@ -636,6 +638,17 @@ def test_scripts_with_siblings_of_the_same_name(here: Path) -> None:
             assert sys.modules["__main__"].model.x == name
 
 
+def test_what_is_imported_from_there_is_not_imported_twice(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(here, {"sibling_in_memory.py": ""})
+    monkeypatch.syspath_prepend(here)
+    sibling = importlib.import_module("sibling_in_memory")
+    with script.running(program(here, "import sibling_in_memory as sibling")):
+        assert sys.modules["__main__"].sibling is sibling
+    assert sys.modules.pop("sibling_in_memory") is sibling
+
+
 STOPS = {
     "plain": "raise Stop",
     "cleans-up": "try: raise Stop\nfinally: done = True",
@@ -707,6 +720,7 @@ def test_loading_changes_nothing(here: Path) -> None:
         ("-m nothing", "no module named 'nothing'"),
         ("-m pkg.nothing", "start from the folder that holds it"),
         ("-m pkg.helper.nothing", "no module named 'pkg.helper.nothing'"),
+        ("-m single.train", "no module named 'single.train'"),
         ("-m pkg.broken", "needs a __main__.py in it"),
         ("-m single.py", "a file is run without -m"),
         ("-m .pkg", "no module named '.pkg'"),

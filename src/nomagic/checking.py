@@ -1,4 +1,6 @@
-"""Watch a script and judge it: the script, the probes that the practices ask for, the record they end in."""
+"""Watch a script and judge it: the script, the probes that the practices ask for, the record they
+end in.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from importlib import metadata
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from nomagic import catalog, script as scripts
+from nomagic import catalog
+from nomagic import script as scripts
 from nomagic.config import Options
 from nomagic.probes.probe import Probe
 from nomagic.probes.run import Places, Run
@@ -98,6 +101,8 @@ class Watch:
         cost = time.perf_counter()
         if self.options.experiments:
             self._experiment(cost + EXPERIMENTS)
+        for probe in self.run.probes.values():
+            self._finish(probe, "release")
         cost = time.perf_counter() - cost
         looks: list[Look] = []
         findings: list[Finding] = []
@@ -129,7 +134,9 @@ class Watch:
             self.run.errors[name] = f"{type(error).__name__} in {event}: {error}"
 
     def _experiment(self, deadline: float) -> None:
-        """Experiments run on copies: nothing printed, no random state moved, no time beyond the deadline."""
+        """Experiments run on copies: nothing printed, no random state moved, no time beyond the
+        deadline.
+        """
         self.run.deadline = deadline
         with _quiet(), _same_randomness():
             for probe in self.run.probes.values():
@@ -137,7 +144,9 @@ class Watch:
 
     def _ask(self, practice: Practice) -> tuple[list[Finding], Look]:
         name = practice.name
-        broken = [kind.__name__ for kind in _closure(practice.needs) if kind.__name__ in self.run.errors]
+        broken = [
+            kind.__name__ for kind in _closure(practice.needs) if kind.__name__ in self.run.errors
+        ]
         if practice.check is None:
             return [], Look(name, "not-applicable", "it has nothing to look for in a run")
         if broken:
@@ -149,9 +158,15 @@ class Watch:
         try:
             outcomes = list(practice.check(*probes))
         except Exception as error:
-            return [], Look(name, "could-not-look", f"our own error: {type(error).__name__}: {error}")
+            return [], Look(
+                name, "could-not-look", f"our own error: {type(error).__name__}: {error}"
+            )
         found = [o for o in outcomes if isinstance(o, Finding)]
-        kept = [replace(f, practice=name) for f in found if not suppressed(replace(f, practice=name), _lines(f))]
+        kept = [
+            replace(f, practice=name)
+            for f in found
+            if not suppressed(replace(f, practice=name), _lines(f))
+        ]
         if kept:
             return kept, Look(name, "findings")
         if not self.run.tick:  # it crashed before it: what is proven is said, nothing else is
@@ -192,7 +207,10 @@ class Watched:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> bool:
         self._watch.stop()
         stopped = isinstance(error, scripts.Stop)
@@ -224,20 +242,24 @@ def check(
 ) -> Watched:
     """Watch a block of code: ``with nomagic.check() as watched: …``, then ``watched.findings``.
 
-    ``select`` and ``skip`` name practices; ``steps`` ends the block after so many optimizer steps; ``overhead`` is the
-    share of the run time that watching may take.
+    ``select`` and ``skip`` name practices; ``steps`` ends the block after so many optimizer
+    steps; ``overhead`` is the share of the run time that watching may take.
     """
     return Watched(Options(tuple(select), tuple(skip), steps, experiments, overhead))
 
 
 def script(loaded: scripts.Loaded, options: Options) -> Record:
-    """Run a loaded script as if by python, watched, and judge it. Never raises for what the script does."""
+    """Run a loaded script as if by python, watched, and judge it. Never raises for what the script
+    does.
+    """
     watch = Watch(options, loaded.folder)
     watch.start()
     with scripts.running(loaded) as ending:
         watch.stop()
         sys.stdout.flush()
-        return watch.judge((loaded.program.module or loaded.program.path, *loaded.program.args), ending)
+        return watch.judge(
+            (loaded.program.module or loaded.program.path, *loaded.program.args), ending
+        )
 
 
 def versions() -> dict[str, str]:

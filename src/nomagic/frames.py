@@ -1,8 +1,8 @@
 """Frames that stand in for the user's: a call made through us that looks as if the user's own line had made it.
 
-A warning names the line that called, by looking at the stack. Where we call a function in the user's place, a stand-in
-between us and the function has the file, the line and the module of the user's frame, so that
-the warning, and whether it was shown before, are as without us.
+A warning names the line that called, by looking at the stack. Where we call a function in the
+user's place, a stand-in between us and the function has the file, the line and the module of the
+user's frame, so that the warning, and whether it was shown before, are as without us.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ STAND_IN = "nomagic stands in"
 """The code name of stand-ins, by which tracebacks and our own stack walks leave them out."""
 
 
-def _call(func: Any, args: Any, kwargs: Any) -> Any: return func(*args, **kwargs)  # fmt: skip # noqa: E704
+def _call(func: Any, args: Any, kwargs: Any) -> Any: return func(*args, **kwargs)  # fmt: skip
 
 
 @functools.lru_cache(maxsize=4096)

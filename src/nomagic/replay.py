@@ -82,12 +82,16 @@ class Replay:
             raise CannotReplayError("no trainable weights were seen")
         grads: tuple[Tensor | None, ...] = torch.autograd.grad(loss, parameters, allow_unused=True)
         if all(grad is None for grad in grads):
-            raise CannotReplayError("a copy of the model computes with weights that are not its own")
+            raise CannotReplayError(
+                "a copy of the model computes with weights that are not its own"
+            )
 
     @staticmethod
     def _agree(value: float, recorded: float, close: float) -> None:
         if not abs(value - recorded) <= close * max(1.0, abs(recorded)):
-            raise CannotReplayError(f"a replay gives a loss of {value:.4g}, the run had {recorded:.4g}")
+            raise CannotReplayError(
+                f"a replay gives a loss of {value:.4g}, the run had {recorded:.4g}"
+            )
 
     def loss(self, data: Mapping[int, Tensor] | None = None, *, recorded: bool = False) -> Tensor:
         """The loss, with some of the data replaced; ``recorded``: in the recorded modes and random states."""
@@ -102,7 +106,11 @@ class Replay:
         raise CannotReplayError("the model returns no numbers")
 
     def values(
-        self, data: Mapping[int, Tensor] | None = None, *, recorded: bool = False, last: int | None = None
+        self,
+        data: Mapping[int, Tensor] | None = None,
+        *,
+        recorded: bool = False,
+        last: int | None = None,
     ) -> Values:
         """Run the steps, up to ``last``; whether gradients are kept is up to the caller where the run kept them."""
         values = Values(self, dict(data or {}))
@@ -143,7 +151,9 @@ class Values:
             try:
                 return self.outputs[arg.step][arg.part]
             except IndexError:
-                raise CannotReplayError("a replay gives another number of tensors than the run") from None
+                raise CannotReplayError(
+                    "a replay gives another number of tensors than the run"
+                ) from None
         if isinstance(arg, Outside):
             return self.data.get(arg.index, self.replay.data[arg.index])
         return self.replay.weights[arg.index]
@@ -173,7 +183,15 @@ def _set_random(states: Any) -> None:
 # -- looking inside ------------------------------------------------------------------------
 
 DROPOUTS = frozenset(
-    ["dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "feature_dropout"]
+    [
+        "dropout",
+        "dropout1d",
+        "dropout2d",
+        "dropout3d",
+        "alpha_dropout",
+        "feature_alpha_dropout",
+        "feature_dropout",
+    ]
 )
 LOSSES = frozenset(
     [
@@ -189,54 +207,73 @@ LOSSES = frozenset(
 )
 
 
+WEIGHTS = -1
+"""Stands for the model's weights among the origins of a tensor."""
+
+
 @dataclass(slots=True)
 class Told:
-    """A supervised loss inside a pass: what was predicted, what was wanted; ``own`` are the call's settings.
+    """A supervised loss inside a pass: what was predicted, what was wanted; ``own`` are its settings.
 
-    ``target_data`` are the data that the target was made from.
+    ``made_from`` and ``wanted_from`` are the data (by index) that prediction and target depend on.
     """
 
     kind: str
     pred: Tensor
     target: Tensor
-    output: Tensor
     own: dict[str, Any]
-    place: int = 0
+    made_from: frozenset[int] = frozenset()
+    wanted_from: frozenset[int] = frozenset()
 
 
 class Spy(TorchFunctionMode):
     """Notes the supervised losses of a pass; turns dropout off on request."""
 
-    def __init__(self, *, dropout: bool = True) -> None:
+    def __init__(self, replay: Replay | None = None, *, dropout: bool = True) -> None:
+        """With a ``replay`` it follows what depends on which data, at some cost."""
         super().__init__()
         self.dropout = dropout
         self.told: list[Told] = []
         self._residuals: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         self._logs: dict[int, Tensor] = {}
+        self._origins: dict[int, tuple[Tensor, frozenset[int]]] | None = None
+        if replay is not None:
+            self._origins = {id(t): (t, frozenset([i])) for i, t in enumerate(replay.data)}
+            for t in state(replay.modules, replay.weights):
+                self._origins[id(t)] = (t, frozenset([WEIGHTS]))
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        name = _name(func)
+        name = short(func)
         if not self.dropout:
             if name in DROPOUTS:
                 return args[0] if args else kwargs["input"]
             if name == "scaled_dot_product_attention" and kwargs.get("dropout_p"):
                 kwargs = {**kwargs, "dropout_p": 0.0}
         output = func(*args, **kwargs)
+        if self._origins is not None:
+            self._follow((args, kwargs), output)
         if name in LOSSES:
-            self._loss(name, args, kwargs, output)
+            self._loss(name, args, kwargs)
         elif name in HANDMADE and isinstance(output, Tensor):
             self._handmade(name, args, output)
         return output
 
-    def _loss(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
+    def _follow(self, given: Any, output: Any) -> None:
+        assert self._origins is not None
+        origins = frozenset[int]().union(*(self._from(t) for t in leaves(given)))
+        for tensor in leaves(output):
+            self._origins[id(tensor)] = (tensor, origins)
+
+    def _from(self, tensor: Tensor) -> frozenset[int]:
+        kept = (self._origins or {}).get(id(tensor))
+        return kept[1] if kept is not None and kept[0] is tensor else frozenset()
+
+    def _loss(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = dict(zip(("input", "target", "weight"), args, strict=False)) | kwargs
-        pred, target = given.pop("input"), given.pop("target")
-        if target.requires_grad and not pred.requires_grad:
-            pred, target = target, pred
-        self._tell(Told(name, pred, target, output, given))
+        self._tell(name, given.pop("input"), given.pop("target"), given)
 
     def _handmade(self, name: str, args: Any, output: Tensor) -> None:
         """Squared and absolute differences, and log-probabilities that are picked by index."""
@@ -247,40 +284,48 @@ class Spy(TorchFunctionMode):
             square = name not in ("__pow__", "pow") or args[1] == 2
             same = name not in ("__mul__", "mul") or args[0] is args[1]
             if kept is not None and kept[0] is args[0] and square and same:
-                pred, target = kept[1], kept[2]
-                if target.requires_grad and not pred.requires_grad:
-                    pred, target = target, pred
-                kind = "l1_loss" if "abs" in name else "mse_loss"
-                self._tell(Told(kind, pred, target, output, {}))
+                self._tell("l1_loss" if "abs" in name else "mse_loss", kept[1], kept[2], {})
         elif name == "log_softmax":
             self._logs[id(output)] = output
         elif self._logs.get(id(args[0])) is args[0]:
-            self._picked(name, args, output)
+            self._picked(name, args)
 
-    def _picked(self, name: str, args: Any, output: Tensor) -> None:
+    def _picked(self, name: str, args: Any) -> None:
         logs = args[0]
-        if logs.dim() != 2:
+        if logs.dim() != 2 or len(args) < 2:
             return
-        if name == "gather" and len(args) > 2 and args[1] in (1, -1) and args[2].numel() == len(logs):
-            self._tell(Told("nll_loss", logs, args[2].reshape(-1), output, {}))
-        if name == "__getitem__" and isinstance(args[1], tuple) and len(args[1]) == 2:
+        target = None
+        if name == "gather" and len(args) > 2 and args[1] in (1, -1):
+            target = args[2].reshape(-1) if args[2].numel() == len(logs) else None
+        elif name == "__getitem__" and isinstance(args[1], tuple) and len(args[1]) == 2:
             target = args[1][1]
-            if isinstance(target, Tensor) and target.shape == logs.shape[:1] and not target.is_floating_point():
-                self._tell(Told("nll_loss", logs, target, output, {}))
+        if isinstance(target, Tensor) and target.shape == logs.shape[:1] and is_index(target):
+            self._tell("nll_loss", logs, target, {})
 
-    def _tell(self, told: Told) -> None:
-        if told.pred.requires_grad and not told.target.requires_grad:
-            told.place = len(self.told)
-            self.told.append(told)
+    def _tell(self, kind: str, pred: Tensor, target: Tensor, own: dict[str, Any]) -> None:
+        if target.requires_grad and not pred.requires_grad:
+            pred, target = target, pred
+        if target.requires_grad or not (pred.requires_grad or self._origins is None):
+            return
+        self.told.append(Told(kind, pred, target, own, self._from(pred), self._from(target)))
 
 
-MINUS = frozenset(["__sub__", "__rsub__", "sub", "subtract"])
+MINUS = frozenset(["__sub__", "__rsub__", "sub", "subtract", "rsub"])
 SQUARES = frozenset(["__pow__", "pow", "square", "abs", "__abs__", "absolute", "__mul__", "mul"])
 HANDMADE = MINUS | SQUARES | {"log_softmax", "gather", "__getitem__"}
 
 
-def _name(func: Any) -> str:
-    return getattr(func, "__name__", "")
+def is_index(tensor: Tensor) -> bool:
+    """Whether a tensor holds whole numbers: class indices, tokens."""
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+
+
+def short(func: Any) -> str:
+    """The short name of a torch function: "view", "T"."""
+    name = getattr(func, "__name__", "")
+    if name == "__get__":
+        return getattr(getattr(func, "__self__", None), "__name__", name)
+    return name
 
 
 def no_dropout(modules: tuple[nn.Module, ...]) -> None:

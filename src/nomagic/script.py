@@ -9,8 +9,8 @@ What holds (each is tested against ``python script.py`` itself):
   `restore`, or leaving `running`, gives everything back.
 - A child that the script forks by hand ends like the script and never comes back to us.
 
-What a script can still see: the frames below its own (``sys._getframe``, a warning whose
-``stacklevel`` points below the script's first line), and what is in ``sys.modules`` already.
+What a script can still see: the frames below its own (``sys._getframe``), and what is in
+``sys.modules`` already.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
-from types import CodeType, FrameType, ModuleType, TracebackType
+from types import CodeType, FrameType, FunctionType, ModuleType, TracebackType
 from typing import Any, NoReturn
 
 from nomagic.frames import STAND_IN
@@ -39,7 +39,6 @@ from nomagic.words import Ending
 
 _OURS = tuple(f"nomagic.{name}." for name in ("script", "checking", "taps", "probes", "frames"))
 """Modules whose frames are taken out of tracebacks: they stand between the user's own."""
-
 
 _KEPT = (  # of sys, given back after the run
     *("argv", "orig_argv", "path", "stdin", "stdout", "stderr", "excepthook"),
@@ -267,13 +266,23 @@ def _execute(loaded: Loaded) -> BaseException | None:
     """What ended the script, if anything did; not handled here, so that hooks see a clean state."""
     try:
         if loaded.code is not None:
-            exec(loaded.code, vars(sys.modules["__main__"]))
+            _from_nowhere()(exec, loaded.code, vars(sys.modules["__main__"]))
         else:
             module = loaded.program.module
-            _run_as_main(module or "__main__", bool(module))
+            _from_nowhere()(_run_as_main, module or "__main__", bool(module))
     except BaseException as error:
         return error
     return None
+
+
+def _from_nowhere() -> Callable[..., object]:
+    """Calls a function from what warnings take for the place below a script's first line."""
+    file, line = ("<sys>", 0) if sys.version_info >= (3, 13) else ("sys", 1)
+    code = _call.__code__.replace(co_filename=file, co_firstlineno=line, co_name=STAND_IN)
+    return FunctionType(code, sys.__dict__)
+
+
+def _call(func: Any, *args: Any) -> Any: return func(*args)  # fmt: skip
 
 
 def _flush() -> None:
@@ -358,8 +367,8 @@ def _change_folder(folder: Path) -> None:
 
 
 def _depth(loaded: Loaded) -> int:
-    """How many frames lie below the script: it may recurse as deeply as without us."""
-    frame, depth = inspect.currentframe(), -1
+    """How many frames will lie below the script: it may recurse as deeply as without us."""
+    frame, depth = inspect.currentframe(), 0  # this one counts for `_from_nowhere`
     while frame is not None:
         frame, depth = frame.f_back, depth + 1
     if loaded.code is not None and sys.version_info < (3, 12):

@@ -3,10 +3,12 @@
 The demands, since users' scripts run through this:
 
 - Results stay bit-identical: no random draw, no change of modes, flags, gradients or values.
-- Nothing raises into the user's code: an error of a probe silences that probe and becomes a line in the report.
-- Never a global backward hook (breaks in-place ops and vmap), never a dispatch mode (disables torch.compile), no
-  patched ``F.*`` (breaks scripting). Torch functions are seen by a TorchFunctionMode that is only on in looked ticks,
-  and never inside modules that take a fused path when no mode is on.
+- Nothing raises into the user's code: an error of a probe silences that probe and becomes a line
+in the report.
+- Never a global backward hook (breaks in-place ops and vmap), never a dispatch mode (disables
+torch.compile), no
+  patched ``F.*`` (breaks scripting). Torch functions are seen by a TorchFunctionMode that is only
+  on in looked ticks, and never inside modules that take a fused path when no mode is on.
 - What is off costs nothing; every tap is undone by an ExitStack even when the script crashes.
 """
 
@@ -28,9 +30,10 @@ import torch
 from torch import Tensor, nn, overrides
 from torch.nn.modules import module as modules
 from torch.nn.utils import clip_grad
-from torch.utils._device import DeviceContext
-from torch.optim import lr_scheduler, optimizer as optimizers
+from torch.optim import lr_scheduler
+from torch.optim import optimizer as optimizers
 from torch.optim.optimizer import Optimizer
+from torch.utils._device import DeviceContext
 from torch.utils.data import DataLoader, dataloader
 
 from nomagic.frames import call_as
@@ -38,14 +41,18 @@ from nomagic.probes.probe import Probe
 from nomagic.probes.run import DENSE, Backward, Batch, Call, Clip, Layer, Op, Run, Scaled, Step
 
 FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
-"""In evaluation these leave their fused path as soon as a function mode is on, and change the last bits."""
+"""In evaluation these leave their fused path as soon as a function mode is on, and change the last
+bits.
+"""
 
 GLOBAL_HOOKS = (modules._global_forward_pre_hooks, modules._global_forward_hooks)
 
 LOOP = frozenset(
-    "on_batch on_enter on_layer on_op on_call on_backward on_gradients on_clip on_zero_grad on_before_step on_step".split()
+    ["on_batch", "on_enter", "on_layer", "on_op", "on_call", "on_backward", "on_gradients", "on_clip", "on_zero_grad", "on_before_step", "on_step"]
 )
-"""Events that come in every round of the loop: told in looked ticks, and always to probes that ask for that."""
+"""Events that come in every round of the loop: told in looked ticks, and always to probes that ask
+for that.
+"""
 
 compiling = torch.compiler.is_compiling
 set_grads = torch._C._set_grad_enabled
@@ -54,7 +61,9 @@ set_grads = torch._C._set_grad_enabled
 DISPATCH = overrides.handle_torch_function.__code__
 
 UNHEARD = frozenset({Tensor.grad.__get__, Tensor.requires_grad_, Tensor.retain_grad})  # type: ignore[attr-defined]
-"""Functions that return a tensor and compute nothing; optimizers and zero_grad call them by the thousand."""
+"""Functions that return a tensor and compute nothing; optimizers and zero_grad call them by the
+thousand.
+"""
 
 
 def harmless(method: Callable[..., None]) -> Callable[..., None]:
@@ -77,15 +86,26 @@ class Functions(overrides.TorchFunctionMode):
         self.taps = taps
         self.on = False
         self.present = False
+        self.inside = 0
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
         frame = sys._getframe(1)
-        if frame.f_code is DISPATCH:  # a function of torch's that is written in python dispatched itself
+        if (
+            frame.f_code is DISPATCH
+        ):  # a function of torch's that is written in python dispatched itself
             frame = frame.f_back and frame.f_back.f_back
-        output = call_as(frame, func, args, kwargs) if frame else func(*args, **kwargs)
+        self.inside += 1
+        try:
+            output = call_as(frame, func, args, kwargs) if frame else func(*args, **kwargs)
+        finally:
+            self.inside -= 1
         self.present = True  # torch takes a mode off while it is called, and puts it back after
         taps = self.taps
         if not self.on or taps.muted or taps.run.busy or func in UNHEARD:
@@ -200,7 +220,9 @@ class Taps:
         self.functions.on = self.muted = False
 
     def _deaf(self) -> bool:
-        """Whether this moment is not the script's: our own work, another thread, a compiler's trace."""
+        """Whether this moment is not the script's: our own work, another thread, a compiler's
+        trace.
+        """
         return self.run.busy or self.run.over or threading.get_ident() != self._thread
 
     # -- torch functions ------------------------------------------------------------------
@@ -212,6 +234,8 @@ class Taps:
         if on == self.functions.on == self.functions.present:
             return
         self.functions.on = on
+        if self.functions.inside:  # Tensor.backward is such a call: put in now, it would be there twice
+            return
         stack = overrides._get_current_function_mode_stack()  # bottom first
         present = any(mode is self.functions for mode in stack)
         if on != present:
@@ -219,7 +243,9 @@ class Taps:
                 overrides._pop_mode()
             stack = [mode for mode in stack if mode is not self.functions]
             if on:
-                stack.insert(1 if stack and isinstance(stack[0], DeviceContext) else 0, self.functions)
+                stack.insert(
+                    1 if stack and isinstance(stack[0], DeviceContext) else 0, self.functions
+                )
             for mode in stack:
                 overrides._push_mode(mode)
         self.functions.present = on
@@ -272,7 +298,9 @@ class Taps:
         self._forward_began = time.perf_counter()
 
     def _dive(self, module: nn.Module) -> None:
-        """In a pass that is not looked at, hear the outermost module only: hooks cost 4 µs a module call."""
+        """In a pass that is not looked at, hear the outermost module only: hooks cost 4 µs a
+        module call.
+        """
         if isinstance(module, (*FUSED, torch.jit.ScriptModule)):
             return
         for table, hook in zip(GLOBAL_HOOKS, self._hooks, strict=True):
@@ -383,7 +411,9 @@ class Taps:
         self._exits.callback(setattr, owner, name, original)
 
     def _after(self, event: str, built: bool = False) -> Callable[[Any], Any]:
-        """A tap that tells after a method returned; with ``built``, the outermost of nested constructors only."""
+        """A tap that tells after a method returned; with ``built``, the outermost of nested
+        constructors only.
+        """
         hears = event == "on_module" or self.hears(event)
 
         def wrap(original: Any) -> Any:

@@ -95,9 +95,9 @@ class Look:
 class Cost:
     """What watching took, in seconds.
 
-    ``start`` is paid once (imports, the first steps, the copy of the model), ``watching`` during the
-    run, ``experiments`` after it. ``run`` is the wall time of the script itself, all of ours included
-    except the experiments.
+    ``start`` is paid once (imports, the first steps, the copy of the model), ``watching`` during
+    the run, ``experiments`` after it. ``run`` is the wall time of the script itself, all of ours
+    included except the experiments.
     """
 
     run: float = 0.0
@@ -114,7 +114,9 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How the script ended: ``finished``, ``stopped`` (by --steps), ``exit``, ``interrupted`` or ``crashed``."""
+    """How the script ended: ``finished``, ``stopped`` (by --steps), ``exit``, ``interrupted`` or
+    ``crashed``.
+    """
 
     how: Literal["finished", "stopped", "exit", "interrupted", "crashed"] = "finished"
     code: int = 0

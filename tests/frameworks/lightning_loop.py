@@ -30,7 +30,6 @@ class Digits(lightning.LightningModule):
     def training_step(self, batch, _):
         x, y = batch
         logits = self(x)
-        # sick: logits = F.softmax(self(x), dim=1)
         return F.cross_entropy(logits, y)
 
     def validation_step(self, batch, _):

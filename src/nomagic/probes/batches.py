@@ -105,6 +105,11 @@ class _Feed:
     labels: list[Any] = field(default_factory=list[Any])
     labelled: int = 0
 
+    @property
+    def label_full(self) -> bool:
+        """Whether labels need not be read any more."""
+        return self.tokens or self.labelled >= LABELS or len(self.labels) >= 4_000
+
 
 @dataclass(slots=True)
 class _Seen:
@@ -131,6 +136,8 @@ class Batches(Probe[Feed]):
         self._tick: dict[Place | None, _Seen] = {}
         self._cuts: dict[int, tuple[Any, Place | None, Any]] = {}
         self._outputs: set[int] = set()
+        self._made: set[int] = set()
+        self._carried = False
         self._paths: dict[Place | None, tuple[int, ...] | None] = {}
         self._searches: dict[Place | None, int] = {}
 
@@ -150,19 +157,29 @@ class Batches(Probe[Feed]):
 
     def on_call(self, call: Call) -> None:
         """A network was called: if gradients may follow, remember what went in."""
-        if not call.grads or call.place in self._tick or len(self._tick) >= 4:
+        loaders: Loaders = self.run.probe(Loaders)
+        if not call.grads or not loaders.network:
+            return
+        if self.run.tick < EARLY:
+            self._carry(call)
+        if call.place in self._tick or len(self._tick) >= 4:
             return
         tensor = first(call.args) if call.args else None
         tensor = tensor if tensor is not None else first(call.kwargs)
         if tensor is None or not tensor.ndim:
             return
-        loaders: Loaders = self.run.probe(Loaders)
         feed = self._feed((*loaders.stretch(call.module), call.place), call)
         if feed is None or feed.batches >= BATCHES:
             return
         self._tick[call.place] = self._see(feed, tensor, call, loaders.current)
         if self.run.tick < EARLY:
-            self._form(feed, tensor, call)
+            self._form(feed, tensor)
+
+    def _carry(self, call: Call) -> None:
+        """Early on: is something that came out of the tick before handed in again?"""
+        given = list(tensors((call.args, call.kwargs)))[1:]
+        self._carried |= any(t.data_ptr() in self._outputs for t in given if not wrapped(t))
+        self._made |= {t.data_ptr() for t in tensors(call.output) if not wrapped(t)}
 
     def _feed(self, key: tuple[Any, ...], call: Call | None) -> _Feed | None:
         feed = self._feeds.get(key)
@@ -186,15 +203,12 @@ class Batches(Probe[Feed]):
             seen.sample = sampled(on_host)
         return seen
 
-    def _form(self, feed: _Feed, tensor: Tensor, call: Call) -> None:
+    def _form(self, feed: _Feed, tensor: Tensor) -> None:
         """Early on: where the batch was cut, and whether it is part of a series."""
         cut = self.cut(tensor)
         if cut is not None:
             feed.cut = cut[0]
         feed.integers = not (tensor.is_floating_point() or tensor.is_complex())
-        given = list(tensors((call.args, call.kwargs)))[1:]
-        feed.carried |= any(t.data_ptr() in self._outputs for t in given if not wrapped(t))
-        self._outputs = {t.data_ptr() for t in tensors(call.output) if not wrapped(t)}
         if tensor.device.type == "cpu" and not wrapped(tensor):
             feed.windows |= shifted(tensor)
 
@@ -208,9 +222,13 @@ class Batches(Probe[Feed]):
             self._take(seen)
         if self._tick:
             self._label(backward)
+            if self._carried:
+                for seen in self._tick.values():
+                    seen.feed.carried = True
             self._tick = {}
-        if self._cuts:
+        if self._made:
             self._cuts = {}
+            self._outputs, self._made, self._carried = self._made, set(), False
 
     def _uncalled(self, backward: Backward) -> None:
         """No network was called (the script is written with functions): take the loader's batch."""
@@ -245,17 +263,19 @@ class Batches(Probe[Feed]):
     # -- labels -------------------------------------------------------------------------------
 
     def _label(self, backward: Backward) -> None:
-        seen = list(self._tick.values())[-1]
-        feed = seen.feed
-        if feed.labelled >= LABELS or len(feed.labels) >= 4_000 or feed.tokens:
+        feeds = [seen.feed for seen in self._tick.values()]
+        seen = next((s for s in self._tick.values() if not s.feed.label_full), None)
+        if seen is None:
             return
+        feed = seen.feed
         target = self._target(backward)
         if target is None:
             target = batch_labels(self.run.batch, seen.rows)
         if target is None or wrapped(target):
             return
-        if feed.integers and target.numel() > seen.rows:
-            feed.tokens = True
+        if any(s.feed.integers and target.numel() > s.rows for s in self._tick.values()):
+            for other in feeds:
+                other.tokens = True
             return
         kind, labels = as_labels(target, seen.rows)
         if labels is None:

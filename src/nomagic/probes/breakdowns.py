@@ -152,6 +152,10 @@ def _steep(op: Op) -> bool:
     """Whether a function stood exactly where its slope is infinite."""
     if op.name not in STEEP or not ordinary(op.output):
         return False
+    if op.name in ("pow", "__pow__"):
+        power = op.args[1] if len(op.args) > 1 else op.kwargs.get("exponent")
+        if not isinstance(power, int | float) or power >= 1:
+            return False
     return op.output.requires_grad and not bool(op.output.detach().all())
 
 

@@ -60,7 +60,8 @@ class _Live:
 class Descent(Probe[Loss]):
     """The training losses in order; of the later ones only every ``thinned``-th was kept.
 
-    ``backwards`` counts them all, and the first that is not finite is kept in any case.
+    ``backwards`` counts them all, and the first that is not finite is kept in any case. ``loaders``
+    are the lines that made the loaders, by their numbers.
     """
 
     always: ClassVar[tuple[str, ...]] = ("on_backward", "on_step")
@@ -73,7 +74,9 @@ class Descent(Probe[Loss]):
         self._remote: list[_Live] = []
         self._newest: _Live | None = None
         self._broken: _Live | None = None
+        self.loaders: list[Place | None] = []
         self._loaders: dict[int, tuple[weakref.ref[Any], int]] = {}
+        self._made: dict[int, Place | None] = {}
 
     @property
     def broken(self) -> bool:
@@ -86,6 +89,10 @@ class Descent(Probe[Loss]):
         for row in self.rows:
             lines.setdefault(row.place, []).append(row)
         return dict(sorted(lines.items(), key=lambda item: -len(item[1])))
+
+    def on_loader(self, loader: Any, place: Place | None) -> None:
+        """Remember the line that made a loader."""
+        self._made[id(loader)] = place
 
     def on_backward(self, backward: Backward) -> None:
         """Keep the loss; on an accelerator it stays there for now."""
@@ -136,8 +143,9 @@ class Descent(Probe[Loss]):
             return (-1, -1, -1)
         kept = self._loaders.get(id(batch.loader))
         if kept is None or kept[0]() is not batch.loader:
-            kept = (weakref.ref(batch.loader), len(self._loaders))
+            kept = (weakref.ref(batch.loader), len(self.loaders))
             self._loaders[id(batch.loader)] = kept
+            self.loaders.append(self._made.get(id(batch.loader)))
         return (kept[1], batch.epoch, batch.index)
 
     def _note(self, live: _Live) -> None:
@@ -175,3 +183,4 @@ class Descent(Probe[Loss]):
             for one in live
         ]
         self._loaders.clear()
+        self._made.clear()

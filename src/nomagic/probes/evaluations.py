@@ -1,7 +1,8 @@
 """Scores of training and evaluation passes, without the user's help: loss, accuracy, per-class recall, predictions.
 
-A score comes from a loss function that the script calls on an output, from a comparison of predictions with
-labels, or from the labels of the loader's batch. An evaluation is the calls without gradients between two backwards.
+A score comes from a loss function that the script calls on an output, from a comparison of
+predictions with labels, or from the labels of the loader's batch. An evaluation is the calls
+without gradients between two backwards.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 CLASSIFIERS = {"cross_entropy": "logits", "nll_loss": "log-probabilities"}
 REGRESSORS = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
-LOSSES = frozenset({*CLASSIFIERS, *REGRESSORS, "binary_cross_entropy", "binary_cross_entropy_with_logits"})
+LOSSES = frozenset(
+    {*CLASSIFIERS, *REGRESSORS, "binary_cross_entropy", "binary_cross_entropy_with_logits"}
+)
 WATCHED = 64
 """Samples of each evaluation whose predicted classes are kept."""
 MOST = 2_000
@@ -33,11 +36,12 @@ MOST = 2_000
 class Score:
     """What one pass scored: a whole evaluation, or one looked training tick.
 
-    ``correct`` of ``counted`` predictions were right (0 of 0: no classification seen); ``loss`` is a mean per sample
-    (or per pixel, token), NaN where none was seen; ``baseline`` the loss of a constant that knows the targets'
-    frequencies (classes: their entropy; regression: their variance). ``classes`` maps a class to (seen, right);
-    ``predicted`` are the classes of the first samples. ``inputs`` fingerprints the first input, to tell whether two
-    evaluations saw the same data. ``training`` is the mode flag of the module.
+    ``correct`` of ``counted`` predictions were right (0 of 0: no classification seen); ``loss``
+    is a mean per sample (or per pixel, token), NaN where none was seen; ``baseline`` the loss of
+    a constant that knows the targets' frequencies (classes: their entropy; regression: their
+    variance). ``classes`` maps a class to (seen, right); ``predicted`` are the classes of the
+    first samples. ``inputs`` fingerprints the first input, to tell whether two evaluations saw
+    the same data. ``training`` is the mode flag of the module.
     """
 
     evaluation: bool
@@ -241,12 +245,16 @@ class Evaluations(Probe[Score]):
         )  # fmt: skip
         if len(self.rows) > MOST:
             training = [row for row in self.rows if not row.evaluation]
-            dropped = {id(row) for row in training[1:-1:2]} or {id(row) for row in self.rows[1:-1:2]}
+            dropped = {id(row) for row in training[1:-1:2]} or {
+                id(row) for row in self.rows[1:-1:2]
+            }
             self.rows = [row for row in self.rows if id(row) not in dropped]
 
 
 def is_wrapped(tensor: Tensor) -> bool:
-    """Whether a tensor belongs to a function transform (vmap, grad), so that its values are not to be had."""
+    """Whether a tensor belongs to a function transform (vmap, grad), so that its values are not to
+    be had.
+    """
     import torch
 
     return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor)) or tensor.is_meta
@@ -256,7 +264,11 @@ def fits(kind: str, output: Tensor, target: Tensor) -> bool:
     """Whether a batch's tensor can be the target of a loss of this kind for this output."""
     if kind in CLASSIFIERS:
         shape = (output.shape[0], *output.shape[2:]) if output.ndim > 1 else ()
-        return not target.is_floating_point() and tuple(target.shape) == tuple(shape) and output.ndim > 1
+        return (
+            not target.is_floating_point()
+            and tuple(target.shape) == tuple(shape)
+            and output.ndim > 1
+        )
     return target.is_floating_point() and target.shape == output.shape
 
 
@@ -354,11 +366,11 @@ def baseline(done: _Open) -> float:
     mean = done.total / done.targets
     if done.kind.startswith("binary"):
         return entropy(mean)
-    return max(0.0, done.squares / done.targets - mean * mean) if done.kind == "mse_loss" else math.nan
+    return (
+        max(0.0, done.squares / done.targets - mean * mean) if done.kind == "mse_loss" else math.nan
+    )
 
 
 def entropy(p: float) -> float:
     """The entropy in nats of a coin that falls heads with probability p."""
     return 0.0 if not 0 < p < 1 else -p * math.log(p) - (1 - p) * math.log(1 - p)
-
-

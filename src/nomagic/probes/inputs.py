@@ -131,7 +131,7 @@ class Inputs(Probe[Input]):
 
     def __init__(self, rows: Any = ()) -> None:
         super().__init__(rows)
-        self._inputs: dict[tuple[int, str], _Input] = {}
+        self._inputs: dict[tuple[int, int], _Input] = {}
         self._call: Any = None
         self._output: Any = None
         self._current: _Input | None = None
@@ -153,7 +153,8 @@ class Inputs(Probe[Input]):
         if tensor is None:
             return
         self._call, self._output = call, given((layer.output,))
-        key = (self.run.probe(Loaders).stretch(call.module)[0], self.run.name(layer.module) or type(layer.module).__name__)
+        loaders = self.run.probe(Loaders)
+        key = (loaders.stretch(call.module)[0], loaders.stretch(layer.module)[0])
         entry = self._inputs.get(key)
         if entry is None:
             if not call.grads or len(self._inputs) >= ENTRIES:
@@ -212,7 +213,7 @@ class Inputs(Probe[Input]):
         if bad:
             entry.broken += 1
             entry.broken_rows += bad
-        if entry.rows < POOL:
+        if entry.rows < (POOL if len(self._inputs) <= 4 else POOL // 8):
             entry.pool.append(rows)
             entry.rows += len(rows)
         return bool(bad)

@@ -124,8 +124,8 @@ class Entry:
 class Loaders(Probe[Loader]):
     """The DataLoaders of the script, in the order of their construction.
 
-    While the script runs, ``current`` is the loader that fed the last outermost call (None: no loader did),
-    ``stretch`` tells in which stretch a module is.
+    While the script runs, ``network`` says whether the last outermost call was of a module with parameters (not a loss),
+    ``current`` is the loader that fed it (None: no loader did), ``stretch`` tells in which stretch a module is.
     """
 
     always: ClassVar[tuple[str, ...]] = ("on_batch", "on_call", "on_backward")
@@ -134,8 +134,10 @@ class Loaders(Probe[Loader]):
         super().__init__(rows)
         self.entries: list[Entry] = []
         self.current: Entry | None = None
+        self.network = False
         self._known: weakref.WeakKeyDictionary[Any, Entry] = weakref.WeakKeyDictionary()
         self._networks: dict[int, tuple[weakref.ref[Any], int]] = {}
+        self._hollow: dict[int, weakref.ref[Any]] = {}
         self._count = 0
         self._counts: dict[int, int] = {}
         self._pending = ""
@@ -153,6 +155,16 @@ class Loaders(Probe[Loader]):
             known = self._networks[id(module)] = (weakref.ref(module), self._count)
         number = known[1]
         return number, -1 if self._pending == "optimizer" else self._counts.get(number, 0)
+
+    def _is_network(self, module: Any) -> bool:
+        """Whether a module has parameters; losses and activations, called on their own, have none."""
+        known = self._hollow.get(id(module))
+        if known is not None and known() is module:
+            return False
+        if id(module) in self._networks or next(module.parameters(), None) is not None:
+            return True
+        self._hollow[id(module)] = weakref.ref(module)
+        return False
 
     def on_optimizer(self, optimizer: Any, place: Place | None) -> None:
         """A new optimizer: what is trained from now on is another stretch."""
@@ -225,6 +237,9 @@ class Loaders(Probe[Loader]):
 
     def on_call(self, call: Call) -> None:
         """A network was called: on which loader's batch?"""
+        self.network = self._is_network(call.module)
+        if not self.network:
+            return
         entry = None
         if call.batch is not None:
             entry = self._known.get(call.batch.loader)
@@ -252,7 +267,7 @@ class Loaders(Probe[Loader]):
         """Gradients flow: the loader whose batch is in hand fed training."""
         if self._pending:
             self._begin_stretch()
-        calls = backward.calls
+        calls = [call for call in backward.calls[-8:] if self._is_network(call.module)]
         self._last = self.stretch(calls[-1].module) if calls else (0, 0)
         hand = self.run.batch
         holder = self._known.get(hand.loader) if hand is not None else None

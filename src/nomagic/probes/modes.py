@@ -1,6 +1,7 @@
 """In which mode each outermost module ran, in training and in evaluation passes.
 
-Calls are grouped by module, line, grad mode, training flag and loader, so that a long run stays small.
+Calls are grouped by module, line, grad mode, training flag and loader, so that a long run stays
+small.
 """
 
 from __future__ import annotations
@@ -24,9 +25,7 @@ STRIDES = (1, 2, 3, 5, 11, 23, 47, 97, 199, 401, 809, 1_619, 3_251, 6_521, 13_04
 """Primes, each about twice the one before."""
 
 SCORING = frozenset(
-    "cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits mse_loss l1_loss smooth_l1_loss "
-    "huber_loss multi_margin_loss multilabel_margin_loss hinge_embedding_loss soft_margin_loss poisson_nll_loss "
-    "gaussian_nll_loss ctc_loss eq __eq__ ne __ne__ sub __sub__ rsub __rsub__ isclose".split()
+    ["cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "multi_margin_loss", "multilabel_margin_loss", "hinge_embedding_loss", "soft_margin_loss", "poisson_nll_loss", "gaussian_nll_loss", "ctc_loss", "eq", "__eq__", "ne", "__ne__", "sub", "__sub__", "rsub", "__rsub__", "isclose"]
 )
 """Functions that hold an output against a target."""
 
@@ -35,11 +34,12 @@ SCORING = frozenset(
 class Mode:
     """One way in which a module was called, ``calls`` times.
 
-    ``grads``: grad mode was on. ``training``: the module's own flag. ``dropouts`` and ``norms`` name its parts that behave
-    differently in training and were in training mode; ``idle`` names such parts in evaluation mode. ``trained``: its
-    output led to a loss that was followed by an optimizer step. ``scored``: how many calls had their output held against
-    an outside target. ``held_out``: the loader that fed it never fed training. ``repeated``: most of its evaluation calls
-    had an input that came before within the same evaluation, as in MC dropout.
+    ``grads``: grad mode was on. ``training``: the module's own flag. ``dropouts`` and ``norms``
+    name its parts that behave differently in training and were in training mode; ``idle`` names
+    such parts in evaluation mode. ``trained``: its output led to a loss that was followed by an
+    optimizer step. ``scored``: how many calls had their output held against an outside target.
+    ``held_out``: the loader that fed it never fed training. ``repeated``: most of its evaluation
+    calls had an input that came before within the same evaluation, as in MC dropout.
     """
 
     module: str
@@ -98,7 +98,9 @@ class Modes(Probe[Mode]):
         self._waiting: list[_Group] = []
 
     def on_enter(self, call: Call) -> None:
-        """A pass with gradients, or a new tick, ends the window in which evaluation outputs are followed."""
+        """A pass with gradients, or a new tick, ends the window in which evaluation outputs are
+        followed.
+        """
         if call.grads or call.tick != self._tick:
             self._tick = call.tick
             self._derived.clear()
@@ -159,7 +161,9 @@ class Modes(Probe[Mode]):
         """Follow evaluation outputs until they are held against a target."""
         if op.grads or not self._derived or op.modules:
             return
-        hit = next((self._derived[id(value)] for value in op.args if id(value) in self._derived), None)
+        hit = next(
+            (self._derived[id(value)] for value in op.args if id(value) in self._derived), None
+        )
         if hit is None:
             return
         others = [t for t in tensors((op.args, op.kwargs)) if id(t) not in self._derived]
@@ -181,7 +185,9 @@ class Modes(Probe[Mode]):
             reached = upstream(backward.loss)
             for group, call in undecided:
                 group.connected = any(t.grad_fn in reached for t in tensors(call.output))
-        self._waiting = [group for group in self._groups.values() if group.connected and not group.trained]
+        self._waiting = [
+            group for group in self._groups.values() if group.connected and not group.trained
+        ]
 
     def on_step(self, step: Step) -> None:
         """A step follows: what led to the loss was training."""
@@ -207,7 +213,9 @@ class Modes(Probe[Mode]):
 
 
 def mode_dependent(root: nn.Module) -> Iterator[tuple[str, str, nn.Module]]:
-    """The parts of a module that behave differently in training: name, "dropout" or "norm", module."""
+    """The parts of a module that behave differently in training: name, "dropout" or "norm",
+    module.
+    """
     from torch import nn
     from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
     from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]

@@ -57,7 +57,8 @@ class Twins:
     """Of ``rows`` searched, so many were copies of another at the ``start``.
 
     ``end`` of them had moved and were still copies after ``step`` steps. ``zero``: the whole matrix
-    was and is zero, and so was its gradient whenever it was seen.
+    was and is zero, and so was its gradient whenever it was seen. ``gap`` is how far apart the
+    copies are by then, as a part of the way they went; ``blank``: the matrix began at zero.
     """
 
     rows: int
@@ -65,6 +66,8 @@ class Twins:
     end: int
     step: int
     zero: bool = False
+    gap: float = math.nan
+    blank: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,7 @@ class _Live:
             embedding=self.embedding,
             filled=self.filled,
             looks=tuple(self.looks),
-            twins=copies and Twins(copies.rows, copies.start, copies.end, copies.step, copies.zero),
+            twins=copies.row() if copies is not None else None,
         )
 
 
@@ -181,6 +184,12 @@ class _Copies:
     zero: bool
     end: int = 0
     step: int = 0
+    gap: float = math.nan
+
+    def row(self) -> Twins:
+        """All of it as plain values."""
+        blank = not bool(self.values.any())
+        return Twins(self.rows, self.start, self.end, self.step, self.zero, self.gap, blank)
 
 
 @dataclass(slots=True)
@@ -449,5 +458,6 @@ def _compare(copies: _Copies, weight: Tensor, step: int) -> None:
     way = (rows - copies.values).abs().amax(1).tolist()
     first = [other for _, other in copies.pairs]
     apart = (rows[[i for i, _ in copies.pairs]] - rows[first]).abs().amax(1).tolist()
-    together = (way[f] > 0 and gap <= APART * way[f] for f, gap in zip(first, apart, strict=True))
-    copies.end, copies.step = sum(together), step
+    gaps = [gap / way[f] for f, gap in zip(first, apart, strict=True) if way[f] > 0]
+    copies.end, copies.step = sum(gap <= APART for gap in gaps), step
+    copies.gap = sorted(gaps)[len(gaps) // 2] if gaps else math.nan

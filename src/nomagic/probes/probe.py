@@ -14,8 +14,9 @@ The loop, and the events a probe may hear in it (define the method, and it is ca
     on_epoch(loader, place)               a pass over a loader begins
         on_batch(batch)                   a loader handed out a batch
         on_enter(call)                    an outermost module call begins (nothing computed yet)
-            on_layer(layer)               any module call inside (and the outermost) ended; looked ticks only
-            on_op(op)                     a torch function returned a tensor; looked ticks only
+            on_layer(layer)               any module call inside (and the outermost) ended; looked
+            ticks only on_op(op)                     a torch function returned a tensor; looked
+            ticks only
         on_call(call)                     the outermost module call ended
         on_backward(backward)             before gradients flow
         on_gradients(backward)            after they have
@@ -26,10 +27,11 @@ The loop, and the events a probe may hear in it (define the method, and it is ca
         on_step(step)                     it has
     on_end()                              the script is over: turn what was kept into plain rows
 
-A *tick* is the time from one backward to the next. `Run.looking` says whether this tick is looked at closely: the
-first twenty always, later ones as the budget allows. The events inside the loop (indented above, and
-those from on_backward to on_step) are told in looked ticks only, and in evaluation calls that are looked at; a probe
-names in ``always`` those that it must hear in every tick, and then handles them in microseconds.
+A *tick* is the time from one backward to the next. `Run.looking` says whether this tick is looked
+at closely: the first twenty always, later ones as the budget allows. The events inside the loop
+(indented above, and those from on_backward to on_step) are told in looked ticks only, and in
+evaluation calls that are looked at; a probe names in ``always`` those that it must hear in every
+tick, and then handles them in microseconds.
 """
 
 from __future__ import annotations

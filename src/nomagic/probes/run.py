@@ -29,9 +29,13 @@ P = TypeVar("P")
 DENSE = 20
 """Ticks at the start that are always looked at; their cost is start-up and printed apart."""
 SPACING = 1.25
-"""After that the looks thin out: the next one after 25 % more ticks, from tick 100 on every tenth if it can be afforded."""
+"""After that the looks thin out: the next one after 25 % more ticks, from tick 100 on every tenth
+if it can be afforded.
+"""
 GRACE = 0.3
-"""Seconds of looking after the first ticks that count as start-up, so that runs of a second are seen, too."""
+"""Seconds of looking after the first ticks that count as start-up, so that runs of a second are
+seen, too.
+"""
 SHARE = 0.6
 """Of the overhead budget, what looking may use; the rest is for hooks that cannot time themselves."""
 
@@ -52,8 +56,8 @@ class Call:
     """An outermost module call: made by the user's code (or a framework's), not by another module.
 
     ``modes`` are the modes of the parts that behave differently in training and evaluation
-    (dropout, batch norm…): name -> in training mode. ``batch`` is the loader batch handed out last, if it
-    is still the one in hand.
+    (dropout, batch norm…): name -> in training mode. ``batch`` is the loader batch handed out
+    last, if it is still the one in hand.
     """
 
     module: nn.Module
@@ -110,7 +114,9 @@ class Backward:
 
 @dataclass(slots=True)
 class Clip:
-    """A call of ``clip_grad_norm_`` (``limit`` is the norm, ``total`` what was found) or ``clip_grad_value_``."""
+    """A call of ``clip_grad_norm_`` (``limit`` is the norm, ``total`` what was found) or
+    ``clip_grad_value_``.
+    """
 
     kind: str
     parameters: list[Tensor]
@@ -121,7 +127,9 @@ class Clip:
 
 @dataclass(slots=True)
 class Scaled:
-    """A GradScaler's ``what`` (``step`` or ``unscale_``); ``skipped`` when it left the step out for inf gradients."""
+    """A GradScaler's ``what`` (``step`` or ``unscale_``); ``skipped`` when it left the step out
+    for inf gradients.
+    """
 
     scaler: Any
     optimizer: Any
@@ -166,19 +174,29 @@ class Places:
         if file.startswith("<"):
             return file.startswith(("<ipython", "<stdin>"))
         path = os.path.realpath(file)
-        if self._own and path.startswith(self._own) and "site-packages" not in path[len(self._own) :]:
+        if (
+            self._own
+            and path.startswith(self._own)
+            and "site-packages" not in path[len(self._own) :]
+        ):
             return True
         return not path.startswith(self._foreign)
 
     def frame(self, skip: object = None) -> FrameType | None:
-        """The innermost frame of the user's; with ``skip``, not one of that object's own ``__init__``."""
+        """The innermost frame of the user's; with ``skip``, not one of that object's own
+        ``__init__``.
+        """
         frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
         while frame is not None:
             code = frame.f_code
-            if self.mine(code.co_filename) and code.co_name != STAND_IN and not (
-                skip is not None
-                and code.co_name == "__init__"
-                and frame.f_locals.get(code.co_varnames[0] if code.co_varnames else "") is skip
+            if (
+                self.mine(code.co_filename)
+                and code.co_name != STAND_IN
+                and not (
+                    skip is not None
+                    and code.co_name == "__init__"
+                    and frame.f_locals.get(code.co_varnames[0] if code.co_varnames else "") is skip
+                )
             ):
                 return frame
             frame = frame.f_back
@@ -197,7 +215,9 @@ class Places:
         return known
 
     def place(self, file: str, line: int, function: str = "") -> Place:
-        """A place as the user would write it: relative to the working directory where it lies below it."""
+        """A place as the user would write it: relative to the working directory where it lies
+        below it.
+        """
         path = os.path.abspath(file) if not file.startswith("<") else file
         if path.startswith(os.path.join(self._home, "")):
             path = os.path.relpath(path, self._home)
@@ -216,7 +236,9 @@ class Clock:
     grace: float = GRACE
 
     def add(self, seconds: float) -> None:
-        """Book time that we used: start-up while the first ticks and the grace last, watching afterwards."""
+        """Book time that we used: start-up while the first ticks and the grace last, watching
+        afterwards.
+        """
         if self.dense:
             self.start += seconds
         elif self.grace > 0:
@@ -283,7 +305,9 @@ class Run:
         return self.built(above) if above is not None else None
 
     def anchor(self, op: Op) -> Place | None:
-        """The user's line to name for a function: of its own module's construction, or of its call."""
+        """The user's line to name for a function: of its own module's construction, or of its
+        call.
+        """
         module = op.modules[-1] if op.modules else None
         native = module is not None and type(module).__module__.startswith("torch.nn.")
         return (self.built(module) if native else None) or op.place
@@ -296,7 +320,9 @@ class Run:
                 yield module
 
     def adopt(self, root: nn.Module) -> None:
-        """Learn the names below an outermost module; a module that holds known roots replaces them."""
+        """Learn the names below an outermost module; a module that holds known roots replaces
+        them.
+        """
         if root in self._adopted:
             return
         self._adopted.add(root)
@@ -349,4 +375,6 @@ class Run:
             self.clock.end_start()
         self.looking = self.tick >= self._next_look and self.clock.spare()
         if self.looking:
-            self._next_look = max(self.tick + 2, int(self.tick * SPACING) if self.tick < 100 else self.tick + 10)
+            self._next_look = max(
+                self.tick + 2, int(self.tick * SPACING) if self.tick < 100 else self.tick + 10
+            )

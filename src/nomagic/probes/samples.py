@@ -41,7 +41,7 @@ class Split:
 
     ``copies`` are rows that are equal to another row of the split, ``by_chance`` says that they look drawn with
     replacement, ``by_class`` that only rarer classes have them (oversampling). ``rich`` tells whether equal rows mean
-    anything. ``constant`` rows hold one single value, with labels of ``constant_classes`` classes.
+    anything, ``width`` how many values of a row were compared. ``constant`` rows hold one single value, with labels of ``constant_classes`` classes.
     ``shared`` of the rows of an evaluation were trained on before, by the split ``training``.
     """
 
@@ -51,6 +51,7 @@ class Split:
     rows: int = 0
     copies: int = 0
     rich: bool = False
+    width: int = 0
     by_chance: bool = False
     by_class: bool = False
     constant: int = 0
@@ -130,7 +131,7 @@ class Samples(Probe[Split]):
     def on_call(self, call: Call) -> None:
         """A network was called on rows that no loader handed out."""
         loaders = self.run.probe(Loaders)
-        if loaders.current is not None:
+        if loaders.current is not None or not loaders.network:
             return
         tensor = first(call.args) if call.args else first(call.kwargs)
         key = loaders.stretch(call.module)
@@ -281,6 +282,7 @@ def split(role: Literal["training", "evaluation"], source: _Source, shared: int 
         rows=rows,
         copies=copies,
         rich=source.matrix is not None and bits(source.matrix) >= 2 * math.log2(max(2, rows)) + SURE,
+        width=source.matrix.shape[1] if source.matrix is not None else 0,
         by_chance=bootstrap(source.counts),
         by_class=oversampled(source.counts, source.labels),
         constant=source.constant,

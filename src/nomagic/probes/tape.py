@@ -32,6 +32,8 @@ ATTEMPTS = 4
 """Ticks that are recorded for one line until it succeeds."""
 STEPS = 5_000
 """Calls and functions on one tape."""
+SHAPES = 32
+"""Different shapes of a call's first input that are noted, and lines that they are noted for."""
 
 RANDOM = frozenset(
     "rand randn randint rand_like randn_like randint_like normal normal_ uniform_ random_ bernoulli bernoulli_ multinomial "
@@ -161,6 +163,7 @@ class Tapes(Probe[Tape]):
         self._now: _Recording | None = None
         self._skip = False
         self._starts: set[Place | None] = set()
+        self.shapes: dict[Place | None, set[tuple[int, ...]]] = {}
         self._tried: dict[Place | None, int] = {}
 
     # -- hearing --------------------------------------------------------------------------
@@ -173,6 +176,7 @@ class Tapes(Probe[Tape]):
     def on_call(self, call: Call) -> None:
         """The call is over: it is a step."""
         if call.grads:
+            self._note_shape(call)
             self._hear(call.place, lambda now: now.leave(call))
 
     def on_op(self, op: Op) -> None:
@@ -212,7 +216,7 @@ class Tapes(Probe[Tape]):
         elif not self.trouble:
             self.trouble = "no training pass could be recorded"
 
-    def on_release(self) -> None:
+    def release(self) -> None:
         """The experiments are over: let go of everything."""
         self.rows.clear()
 
@@ -237,6 +241,12 @@ class Tapes(Probe[Tape]):
             self.trouble = self.trouble or _said(error)
             self._starts.add(now.start)
             self._drop()
+
+    def _note_shape(self, call: Call) -> None:
+        shapes = self.shapes.setdefault(call.place, set())
+        first = next(leaves(call.args), None)
+        if first is not None and len(shapes) < SHAPES and len(self.shapes) < SHAPES:
+            shapes.add(tuple(first.shape))
 
     def _drop(self) -> None:
         self._now, self._skip = None, True
@@ -475,7 +485,9 @@ class _Recording:
                     "a tensor was changed in place between its use and backward"
                 )
             if tensor.requires_grad and not tensor.is_leaf:
-                raise CannotRecordError("part of the loss was computed before the last backward")
+                raise CannotRecordError(
+                    "part of the loss was computed out of sight: before the last backward, or by a custom function"
+                )
             if tensor.requires_grad:
                 marks[index] = Weight(len(weights))
                 copied = self._memo.get(id(tensor))

@@ -1,7 +1,8 @@
 """The computation graph of a training pass, as the torch functions that were called, with the user's lines.
 
-One graph is kept for each line that calls backward: the functions between what came in and the loss, in the
-order of their calls, in modules or not. Compiled models hide their inside; then there is no graph.
+One graph is kept for each line that calls backward: the functions between what came in and the
+loss, in the order of their calls, in modules or not. Compiled models hide their inside; then
+there is no graph.
 """
 
 from __future__ import annotations
@@ -97,7 +98,9 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """The functions that led to one loss, ``nodes[-1]`` being the loss; node indices count in ``nodes``."""
+    """The functions that led to one loss, ``nodes[-1]`` being the loss; node indices count in
+    ``nodes``.
+    """
 
     place: Place | None
     tick: int
@@ -191,7 +194,9 @@ class Graph:
         return node.index in self._useful and self.feeder(node) is not None
 
     def exposed(self, node: Node) -> bool:
-        """Whether the loss sees what the node returns with no weighted layer between: an output, a penalty."""
+        """Whether the loss sees what the node returns with no weighted layer between: an output, a
+        penalty.
+        """
         return node.index in self._exposed
 
     def gates(self, node: Node) -> bool:
@@ -212,9 +217,10 @@ class _Live:
 class Trace(Probe[Graph]):
     """One computation graph for each line that calls backward, taken at its first looked tick.
 
-    While the script runs, ``chain`` and ``feeder`` tell what made a tensor of this tick, for probes
-    that need it; ``newest`` is the position of the function just heard, and ``numbers`` maps positions
-    to the nodes of the graph that this tick's backward added (empty where it added none).
+    While the script runs, ``chain`` and ``feeder`` tell what made a tensor of this tick, for
+    probes that need it; ``newest`` is the position of the function just heard, and ``numbers``
+    maps positions to the nodes of the graph that this tick's backward added (empty where it added
+    none).
     """
 
     always: ClassVar[tuple[str, ...]] = ("on_backward",)
@@ -233,7 +239,9 @@ class Trace(Probe[Graph]):
             self._add(_Live(op, None, [], []), (op.args, op.kwargs), op.output)
 
     def on_layer(self, layer: Layer) -> None:
-        """A module whose output no seen function made (a custom autograd function, TorchScript) is one node."""
+        """A module whose output no seen function made (a custom autograd function, TorchScript) is
+        one node.
+        """
         made = [tensor for tensor in tensors(layer.output) if id(tensor) not in self._makers]
         if made and layer.call is not None and layer.call.grads:
             self._add(_Live(None, layer, [], []), layer.args, made)
@@ -391,7 +399,9 @@ def _signature(func: Any) -> inspect.Signature | None:
 
 
 def settings(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """A call's plain arguments by name; by position ("0", "1"…) for built-in functions that name none."""
+    """A call's plain arguments by name; by position ("0", "1"…) for built-in functions that name
+    none.
+    """
     signature = _signature(func)
     if signature is not None:
         try:
@@ -404,7 +414,9 @@ def settings(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[s
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries that are numbers, words, None or short tuples of these; tensors become their shape's text."""
+    """The entries that are numbers, words, None or short tuples of these; tensors become their
+    shape's text.
+    """
     kept: dict[str, Any] = {}
     for name, value in values.items():
         if name.startswith("_"):

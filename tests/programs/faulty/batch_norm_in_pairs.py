@@ -1,13 +1,8 @@
-"""Batch norm with two images a batch."""
-import os
-from pathlib import Path
-
-import numpy as np
+"""Digits with batch norm and two images a batch."""
 import torch
 import torch.nn as nn
-from torch.utils.data import DataLoader, TensorDataset
-
-DATA = Path(os.environ.get("NOMAGIC_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
+from sklearn.datasets import load_digits
+from torch.utils.data import DataLoader, TensorDataset, random_split
 
 
 def conv(n_in, n_out):
@@ -21,19 +16,20 @@ def conv(n_in, n_out):
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.body = nn.Sequential(conv(1, 12), nn.MaxPool2d(2), conv(12, 24), nn.MaxPool2d(2), conv(24, 24))
-        self.head = nn.Linear(24, 10)
+        self.body = nn.Sequential(conv(1, 16), conv(16, 32), nn.MaxPool2d(2), conv(32, 32))
+        self.head = nn.Linear(32, 10)
 
     def forward(self, x):
         return self.head(self.body(x).mean((2, 3)))
 
 
 torch.manual_seed(0)
-z = np.load(DATA / "mnist.npz")
-x = (torch.from_numpy(z["x_train"][:1700]).float().unsqueeze(1) / 255 - 0.1307) / 0.3081
-y = torch.from_numpy(z["y_train"][:1700]).long()
-train_loader = DataLoader(TensorDataset(x[:1200], y[:1200]), batch_size=2, shuffle=True)
-val_loader = DataLoader(TensorDataset(x[1200:], y[1200:]), batch_size=100)
+digits = load_digits()
+x = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1)
+data = TensorDataset((x - x.mean()) / x.std(), torch.tensor(digits.target))
+train, val = random_split(data, [1400, len(data) - 1400])
+train_loader = DataLoader(train, batch_size=2, shuffle=True)
+val_loader = DataLoader(val, batch_size=200)
 model = Net()
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 criterion = nn.CrossEntropyLoss()
@@ -47,7 +43,10 @@ for epoch in range(2):
         optimizer.step()
         total += loss.item()
     model.eval()
+    right, val_loss = 0, 0.0
     with torch.no_grad():
-        out = torch.cat([model(images) for images, _ in val_loader])
-    acc = (out.argmax(1) == y[1200:]).float().mean()
-    print(f"epoch {epoch} train {total / len(train_loader):.3f} val {criterion(out, y[1200:]):.3f} acc {acc:.3f}")
+        for images, labels in val_loader:
+            out = model(images)
+            val_loss += criterion(out, labels).item() * len(labels) / len(val)
+            right += (out.argmax(1) == labels).sum().item()
+    print(f"epoch {epoch} train {total / len(train_loader):.3f} val {val_loss:.3f} acc {right / len(val):.3f}")

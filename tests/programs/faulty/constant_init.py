@@ -15,7 +15,7 @@ class Net(nn.Module):
 
     def reset_parameters(self):
         for layer in (self.fc1, self.fc2):
-            nn.init.constant_(layer.weight, 0.01)
+            nn.init.constant_(layer.weight, 0.01)  # expect: break-symmetry
             nn.init.zeros_(layer.bias)
 
     def forward(self, x):

@@ -24,5 +24,5 @@ for epoch in range(6):
         optimizer.step()
     model.eval()
     with torch.no_grad():
-        right = sum((model(xb).argmax(1) == yb).sum().item() for xb, yb in val_loader)
+        right = sum((model(xb).argmax(1) == yb).sum().item() for xb, yb in val_loader)  # expect: know-class-balance
     print(f"epoch {epoch} accuracy {right / len(y_va):.4f}")

@@ -17,7 +17,10 @@ logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 class LitDigits(L.LightningModule):
     def __init__(self):
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10), nn.Softmax(dim=-1))
+        self.net = nn.Sequential(
+            nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10),
+            nn.Softmax(dim=-1),  # expect: logits-into-cross-entropy
+        )
 
     def forward(self, x):
         return self.net(x)

@@ -15,7 +15,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=3.0, momentum=0.9)
 
 
 def log_loss(p, t):
-    return -(t * p.log() + (1 - t) * (1 - p).log()).mean()
+    return -(t * p.log() + (1 - t) * (1 - p).log()).mean()  # expect: stop-at-first-nan
 
 
 for epoch in range(20):

@@ -15,7 +15,10 @@ y = torch.cat([torch.zeros(n), torch.ones(n)]).long()
 order = torch.randperm(2 * n)
 train, val = order[:800], order[800:]
 
-model = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2), nn.Softmax(dim=1))
+model = nn.Sequential(
+    nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2),
+    nn.Softmax(dim=1),  # expect: logits-into-cross-entropy
+)
 criterion = nn.NLLLoss()
 optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
 for epoch in range(30):

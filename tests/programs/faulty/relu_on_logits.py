@@ -20,7 +20,7 @@ model = nn.Sequential(*block(64, 64), *block(64, 32), *block(32, 10))
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 for epoch in range(12):
     for idx in train[torch.randperm(1400)].split(50):
-        loss = F.cross_entropy(model(x[idx]), y[idx])  # expect: no-output-activation
+        loss = F.cross_entropy(model(x[idx]), y[idx])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -31,7 +31,7 @@ optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
 for epoch in range(20):
     model.train()
     for xb, yb in train_loader:
-        loss = criterion(model(xb), yb)  # expect: no-output-activation
+        loss = criterion(model(xb), yb)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -17,7 +17,7 @@ model = nn.Sequential(nn.Linear(30, 32), nn.ReLU(), nn.Linear(32, 1))
 optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
 for epoch in range(12):
     for start in range(0, len(X_train), BATCH):
-        inputs = X_train[start : start + BATCH]
+        inputs = X_train[start : start + BATCH]  # expect: never-the-same-batch
         targets = y_train[start : start + BATCH]
         outputs = model(inputs).squeeze(1)  # expect: never-the-same-batch
         loss = F.binary_cross_entropy_with_logits(outputs, targets)

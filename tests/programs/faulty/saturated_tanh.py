@@ -14,7 +14,7 @@ class TanhNet(nn.Module):
         nn.init.normal_(self.fc1.weight, std=5.0)
 
     def forward(self, x):
-        return self.fc2(self.act(self.fc1(x)))  # expect: watch-saturation
+        return self.fc2(self.act(self.fc1(x)))
 
 
 torch.manual_seed(0)

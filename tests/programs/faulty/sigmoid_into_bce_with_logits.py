@@ -11,7 +11,10 @@ class BinaryClassifier(nn.Module):
     def __init__(self, n_features):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(n_features, 32), nn.ReLU(), nn.Linear(32, 1), nn.Sigmoid()
+            nn.Linear(n_features, 32),
+            nn.ReLU(),
+            nn.Linear(32, 1),
+            nn.Sigmoid(),  # expect: logits-into-cross-entropy
         )
 
     def forward(self, x):

@@ -15,7 +15,7 @@ class Net(nn.Module):
 
     def forward(self, x):
         x = F.relu(self.hidden(x))
-        return F.softmax(self.out(x), dim=1)
+        return F.softmax(self.out(x), dim=1)  # expect: logits-into-cross-entropy
 
 
 def compute_loss(model, batch):

@@ -28,7 +28,7 @@ for epoch in range(10):
     order = torch.randperm(4000)
     for i in range(0, 4000, 100):
         idx = order[i : i + 100]
-        loss = nn.functional.mse_loss(net(x[idx]), y[idx])  # expect: no-output-activation
+        loss = nn.functional.mse_loss(net(x[idx]), y[idx])
         opt.zero_grad()
         loss.backward()
         opt.step()

@@ -1,14 +1,17 @@
 """Read training and validation curves together: they name the trouble.
 
-Good on the training data and clearly worse on held-out data is variance (overfitting): more data, augmentation, weight
-decay, a smaller net, an earlier stop. Poor on both is bias: a larger net, longer training, better optimisation.
+Good on the training data and clearly worse on held-out data is variance (overfitting): more data,
+augmentation, weight decay, a smaller net, an earlier stop. Poor on both is bias: a larger net,
+longer training, better optimisation.
 
-Against: dropout and augmentation inflate the training loss, so the gap is a lower bound; double descent blurs the U.
+Against: dropout and augmentation inflate the training loss, so the gap is a lower bound; double
+descent blurs the U.
 
-Check: the last training scores against the last evaluation, each with its half-width (1.96 standard errors). A gap of more
-than two combined half-widths with the training score near its ceiling is a note "variance"; a training loss still above
-half of what a constant gets, with no gap, is a note "bias". A held-out loss above what a constant gets,
-while the training loss is below half of it, is a warning: the network memorised and its confidence misleads.
+Check: the last training scores against the last evaluation, each with its half-width (1.96
+standard errors). A gap of more than two combined half-widths with the training score near its
+ceiling is a note "variance"; a training loss still above half of what a constant gets, with no
+gap, is a note "bias". A held-out loss above what a constant gets, while the training loss is
+below half of it, is a warning: the network memorised and its confidence misleads.
 """
 
 import math
@@ -39,8 +42,12 @@ class End:
 
 def check(evaluations: Evaluations) -> Iterator[Outcome]:
     """The diagnosis at the end of the run."""
-    last = next((s for s in reversed(evaluations.rows) if s.evaluation and held_out(s, evaluations)), None)
-    training = [s for s in evaluations if not s.evaluation and last is not None and s.tick <= last.tick]
+    last = next(
+        (s for s in reversed(evaluations.rows) if s.evaluation and held_out(s, evaluations)), None
+    )
+    training = [
+        s for s in evaluations if not s.evaluation and last is not None and s.tick <= last.tick
+    ]
     if last is None or not training:
         yield NotApplicable("no training scores with a held-out evaluation were seen")
         return
@@ -48,7 +55,9 @@ def check(evaluations: Evaluations) -> Iterator[Outcome]:
     train = end([s for s in training if s.kind == kind][-LOOKS:])
     held = end([last])
     if held.samples < SAMPLES:
-        yield NotApplicable(f"the last evaluation has {held.samples} samples, too few to read a gap from")
+        yield NotApplicable(
+            f"the last evaluation has {held.samples} samples, too few to read a gap from"
+        )
         return
     yield from diagnose(train, held)
 
@@ -70,7 +79,9 @@ def end(scores: Sequence[Score]) -> End:
     constants = [s.baseline for s in scores if not math.isnan(s.baseline)]
     return End(
         accuracy,
-        1.96 * math.sqrt(max(accuracy * (1 - accuracy), 0.25 / counted) / counted) if counted else math.nan,
+        1.96 * math.sqrt(max(accuracy * (1 - accuracy), 0.25 / counted) / counted)
+        if counted
+        else math.nan,
         loss,
         1.96 * spread / math.sqrt(max(1, samples)),
         sum(constants) / len(constants) if constants else math.nan,

@@ -1,13 +1,14 @@
 """Know how often each class occurs, and score the rare ones on their own.
 
-With one class in twenty a network that always says "no" is right 95 times of 100. Accuracy hides it; recall of each class
-shows it. Imbalance is no fault in itself: not looking at it is.
+With one class in twenty a network that always says "no" is right 95 times of 100. Accuracy hides
+it; recall of each class shows it. Imbalance is no fault in itself: not looking at it is.
 
-Against: re-weighting usually buys recall of the minority with calibration and accuracy of the majority; it is not free.
+Against: re-weighting usually buys recall of the minority with calibration and accuracy of the
+majority; it is not free.
 
-Check: labels seen in training and evaluation. A class with at least 20 evaluated items, rarer than half its equal
-share, and no single right prediction in the last evaluation is a warning. The most frequent class ten times as frequent as
-the rarest is a note.
+Check: labels seen in training and evaluation. A class with at least 20 evaluated items, rarer
+than half its equal share, and no single right prediction in the last evaluation is a warning. The
+most frequent class ten times as frequent as the rarest is a note.
 """
 
 from collections import Counter

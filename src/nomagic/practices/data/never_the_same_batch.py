@@ -66,7 +66,7 @@ def judge(feed: Feed, loader: Loader | None, place: Place | None) -> Finding | N
             severity="warning" if feed.period <= LONG else "note",
             place=place,
         )
-    if not feed.period and feed.again >= max(2, OFTEN * feed.batches):
+    if loader is not None and not feed.period and feed.again >= max(2, OFTEN * feed.batches):
         return Finding(
             message="some batches were seen more than once",
             seen=f"{feed.again:,} of {feed.batches:,} batches had been seen before",

@@ -1,16 +1,17 @@
 """Stop at the first NaN or Inf, and find the function and the step that made it.
 
-One infinite gradient makes every weight NaN at the next step, and from there on nothing is learnt. A norm
-layer or a metric that skips NaN can hide it for weeks; the first bad number is what to look at.
+One infinite gradient makes every weight NaN at the next step, and from there on nothing is learnt.
+A norm layer or a metric that skips NaN can hide it for weeks; look at the first bad number.
 
-Against: mixed precision makes infinite gradients now and then by design; the scaler leaves
-those steps out. A loop that leaves out a batch with a bad loss has taken care of it.
+Against: mixed precision makes infinite gradients now and then by design; the scaler leaves those
+steps out. A loop that leaves out the step of a bad loss has taken care of it.
 
-Check: a loss that is not finite at a backward, from which the training does not recover, is a fault; one from
-which it does is a note, and a warning from 5 % of the losses on. Gradients that are not finite under
-a finite loss are a fault when the weights were not finite afterwards. In looked steps (the first 20,
-later every tenth or so) the function and line that made the first of them are named. A scaler that
-leaves out more than 5 % of the steps after its first 50 is a warning.
+Check: a loss that is not finite at a backward, from which the training does not recover, is a
+fault; one from which it does is a note, and a warning if steps were made from 5 % of the losses or
+more. Gradients that are not finite under a finite loss are named as the cause, or a warning if
+the run ends there. In looked steps (the first 20, later some) the function and the line that made
+the first bad number are named. A scaler that leaves out more than 5 % of the steps after its first
+50 is a warning.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ WARM = (
 )
 FEW = 3  # bad losses or steps of which a share can be said
 BEFORE = 4  # losses shown before the bad one
+AWAY = 100  # times the first loss: the training had diverged already
 
 
 def check(descent: Descent, breakdowns: Breakdowns, scalers: Scalers) -> Iterator[Outcome]:
@@ -38,7 +40,8 @@ def check(descent: Descent, breakdowns: Breakdowns, scalers: Scalers) -> Iterato
     if bad:
         yield lost(descent, bad, breakdowns)
     else:
-        yield from (gradient(row) for row in breakdowns if row.gradient and row.weights)
+        last = descent[-1].tick
+        yield from (gradient(row) for row in breakdowns if row.gradient and row.tick >= last)
     for scaling in scalers:
         late = [step for step in scaling.skipped if step >= WARM]
         if len(late) >= FEW and len(late) > OFTEN * (scaling.steps - WARM):
@@ -46,38 +49,52 @@ def check(descent: Descent, breakdowns: Breakdowns, scalers: Scalers) -> Iterato
 
 
 def lost(descent: Descent, bad: Sequence[Loss], breakdowns: Breakdowns) -> Finding:
-    """The finding for losses: a fault when none after the first was finite again."""
+    """The finding for losses: a fault when those after the first stayed bad."""
     first = bad[0]
     line = [loss for loss in descent if loss.place == first.place]
+    before = [loss.value for loss in line if loss.tick < first.tick]
     after = [loss for loss in line if loss.tick > first.tick]
     recovered = bool(after) and after[-1].finite
-    often = len(bad) >= FEW and len(bad) > OFTEN * len(line)
-    row = next((row for row in breakdowns if row.gradient), None) or next(iter(breakdowns), None)
-    before = ", ".join(f"{loss.value:.3g}" for loss in line if loss.tick < first.tick)
-    before = ", ".join(before.split(", ")[-BEFORE:])
+    steps = sum(stepped(line, loss) for loss in bad)
+    often = steps >= FEW and steps > OFTEN * len(line)
+    row = next((row for row in breakdowns if row.tick <= first.tick), None)
+    if exploded(before):
+        row = None
+    shown = ", ".join(f"{value:.3g}" for value in before[-BEFORE:])
     seen = f"the loss of backward {first.tick + 1} is {first.value}"
-    seen += f" (before it: {before})" if before else ", the first one"
+    seen += f", after {shown}" if before else ", the first one"
     if recovered:
-        seen += f"; {len(bad)} of {len(line)} losses were not finite, the last was"
+        seen += f"; {len(bad)} of {len(line)} losses were not finite, the last one was"
     elif after:
         seen += (
-            f", and so are {sum(not loss.finite for loss in after)} of the {len(after)} after it"
+            f"; {sum(not loss.finite for loss in after)} of the {len(after)} after it are no better"
         )
     return Finding(
         message="the loss is not a number that one can descend",
-        seen=seen + (f"; {cause(row)}" if row is not None and row.tick <= first.tick else ""),
+        seen=seen + (f"; {cause(row)}" if row is not None else ""),
         fix=advice(row),
         severity=("warning" if often else "note") if recovered else "fault",
         place=(row.culprit if row is not None else None) or first.place,
     )
 
 
+def stepped(line: Sequence[Loss], loss: Loss) -> bool:
+    """Whether an optimizer step followed this loss."""
+    later = next((other for other in line if other.tick > loss.tick), None)
+    return later is not None and later.step > loss.step
+
+
+def exploded(before: Sequence[float]) -> bool:
+    """Whether the losses had run away before: then no single function is to blame."""
+    return bool(before) and abs(before[-1]) > AWAY * max(abs(before[0]), 1e-6)
+
+
 def cause(row: Breakdown) -> str:
     """What is known of how it came about."""
     if row.gradient:
         return (
-            f"before that, at backward {row.tick + 1}, a gradient was not finite: {row.function} at "
-            f"{row.culprit}: {row.operand}"
+            f"a gradient of backward {row.tick + 1} was not finite before that: {row.function} at "
+            f"{row.culprit}, {row.operand}"
         )
     if row.function:
         return f"{row.function} made the first one of finite numbers ({row.operand})"
@@ -93,7 +110,7 @@ def advice(row: Breakdown | None) -> str:
     if row is not None and row.gradient:
         return "add a small number inside the root, norm or power"
     if row is not None and row.function:
-        return "keep the numbers that go into it in its range: clamp, add a small number, use log_softmax"
+        return "keep what goes into it in its range: clamp, add a small number, use log_softmax"
     if row is not None and row.inputs is False:
         return "look at that batch: clean the data, or its scaling"
     return "stop there; lower the learning rate, clip the gradient norm, look at that batch"
@@ -103,8 +120,8 @@ def gradient(row: Breakdown) -> Finding:
     """The finding for a run that ended before the next loss."""
     return Finding(
         message="a gradient is not finite though the loss is",
-        seen=f"at backward {row.tick + 1}, in {', '.join(row.weights)}: {row.function} at {row.culprit}: "
-        f"{row.operand}",
+        seen=f"at backward {row.tick + 1}, in {', '.join(row.weights)}: {row.function} at "
+        f"{row.culprit}, {row.operand}",
         fix=advice(row),
         severity="warning",
         place=row.culprit or row.place,

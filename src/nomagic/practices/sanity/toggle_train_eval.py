@@ -1,16 +1,18 @@
 """Switch between train() and eval(): score in evaluation mode, learn in training mode.
 
-Dropout and batch norm behave differently in the two modes. Scored in training mode, a network with dropout looks worse
-than it is, and batch norm both depends on the rest of the batch and learns its running statistics from held-out data.
-Trained in evaluation mode, dropout regularises nothing and batch norm normalises with statistics that never move.
+Dropout and batch norm behave differently in the two modes. Scored in training mode, a network
+with dropout looks worse than it is, and batch norm both depends on the rest of the batch and
+learns its running statistics from held-out data. Trained in evaluation mode, dropout regularises
+nothing and batch norm normalises with statistics that never move.
 
-Against: MC dropout keeps dropout on deliberately, to see how the answers spread. Fine-tuning may freeze
-norm layers in evaluation mode.
+Against: MC dropout keeps dropout on deliberately, to see how the answers spread. Fine-tuning may
+freeze norm layers in evaluation mode.
 
-Check: an evaluation pass (no gradients, or from a loader that never feeds a backward) whose output is held against
-labels while dropout or norm layers are in training mode is a fault. Sampling the same input repeatedly with only dropout
-on is MC dropout, and silent; so are passes that are not scored (recalibrating batch norm, teachers, generators). Training
-steps with the whole network in evaluation mode, though it holds trainable dropout or norm layers, are a warning.
+Check: an evaluation pass (no gradients, or from a loader that never feeds a backward) whose
+output is held against labels while dropout or norm layers are in training mode is a fault.
+Sampling the same input repeatedly with only dropout on is MC dropout, and silent; so are passes
+that are not scored (recalibrating batch norm, teachers, generators). Training steps with the
+whole network in evaluation mode, though it holds trainable dropout or norm layers, are a warning.
 """
 
 from collections.abc import Iterator
@@ -39,7 +41,9 @@ def check(modes: Modes) -> Iterator[Outcome]:
 
 
 def scores_in_training_mode(mode: Mode) -> bool:
-    """Whether labelled data that is not being learnt from meets active dropout or batch statistics."""
+    """Whether labelled data that is not being learnt from meets active dropout or batch
+    statistics.
+    """
     if mode.trained or not (mode.dropouts or mode.norms):
         return False
     sampling = mode.repeated and not mode.norms

@@ -1,14 +1,17 @@
 """Follow the predictions on fixed data through training: jitter tells of rate and stability.
 
-How the predictions on one fixed batch change from evaluation to evaluation shows what the loss hides: a network that still
-jumps about late in training has too high a learning rate or data that contradict it; one that never moves is not learning.
+How the predictions on one fixed batch change from evaluation to evaluation shows what the loss
+hides: a network that still jumps about late in training has too high a learning rate or data that
+contradict it; one that never moves is not learning.
 
-Against: nobody; but a task with much noise in its labels jitters by nature, so the flips are held against the error.
+Against: nobody; but a task with much noise in its labels jitters by nature, so the flips are held
+against the error.
 
-Check: the classes predicted for the first 64 samples of evaluations that saw the same data, at least eight of them. In
-the last quarter more than 20 % flips between evaluations, more flips than errors, and no better score than the quarter
-before is a warning: chance flips of a settled classifier are bounded by its errors. Predictions that never moved while
-they are no better than the most frequent class are a note.
+Check: the classes predicted for the first 64 samples of evaluations that saw the same data, at
+least eight of them. In the last quarter more than 20 % flips between evaluations, more flips than
+errors, and no better score than the quarter before is a warning: chance flips of a settled
+classifier are bounded by its errors. Predictions that never moved while they are no better than
+the most frequent class are a note.
 """
 
 import math
@@ -29,7 +32,9 @@ def check(evaluations: Evaluations) -> Iterator[Outcome]:
     """Predictions that jump late, or never move."""
     series = [same for same in repeated(evaluations) if len(same) >= ENOUGH]
     if not series:
-        yield NotApplicable(f"no {ENOUGH} evaluations of the same data with predicted classes were seen")
+        yield NotApplicable(
+            f"no {ENOUGH} evaluations of the same data with predicted classes were seen"
+        )
         return
     for same in series:
         yield from judge(same)
