@@ -30,7 +30,8 @@ class Engine:
     asked: list[tuple[Loaded, Options]] = field(default_factory=list)
     meanwhile: Callable[[], object] = lambda: None
 
-    def __call__(self, loaded: Loaded, options: Options) -> Record:
+    def __call__(self, loaded: Loaded, options: Options, *, restore: bool) -> Record:
+        assert not restore
         self.asked.append((loaded, options))
         self.meanwhile()
         return self.record

@@ -126,7 +126,6 @@ def check(
     out = console(sys.stderr)
     file = json_file and json_file.absolute()  # the script may go elsewhere
     record = _watch(script, arguments, module, options)
-    sys.stdout.flush()
     if file:
         _write(record, file)
     if not quiet:
@@ -172,7 +171,7 @@ def _watch(name: str, arguments: tuple[str, ...], module: bool, options: Options
         sys.exit(error.code)
     from nomagic import checking
 
-    return checking.script(loaded, options)
+    return checking.script(loaded, options, restore=False)
 
 
 def _write(record: Record, file: Path) -> None:

@@ -9,7 +9,6 @@ import io
 import linecache
 import os
 import platform
-import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -248,18 +247,19 @@ def check(
     return Watched(Options(tuple(select), tuple(skip), steps, experiments, overhead))
 
 
-def script(loaded: scripts.Loaded, options: Options) -> Record:
-    """Run a loaded script as if by python, watched, and judge it. Never raises for what the script
-    does.
+def script(loaded: scripts.Loaded, options: Options, *, restore: bool = True) -> Record:
+    """Run a loaded script as if by python, watched, and judge it; never raises for what it does.
+
+    Without ``restore`` the script's world (``__main__``, ``sys.argv``…) stays as it left it, as its
+    exit handlers expect when the process ends next.
     """
     watch = Watch(options, loaded.folder)
     watch.start()
-    with scripts.running(loaded) as ending:
+    running = scripts.running(loaded) if restore else contextlib.nullcontext(scripts.run(loaded))
+    with running as ending:
         watch.stop()
-        sys.stdout.flush()
-        return watch.judge(
-            (loaded.program.module or loaded.program.path, *loaded.program.args), ending
-        )
+        program = loaded.program
+        return watch.judge((program.module or program.path, *program.args), ending)
 
 
 def versions() -> dict[str, str]:

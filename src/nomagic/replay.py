@@ -234,6 +234,7 @@ class Spy(TorchFunctionMode):
         super().__init__()
         self.dropout = dropout
         self.told: list[Told] = []
+        self.names: set[str] = set()
         self._residuals: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         self._logs: dict[int, Tensor] = {}
         self._origins: dict[int, tuple[Tensor, frozenset[int]]] | None = None
@@ -247,6 +248,7 @@ class Spy(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = short(func)
+        self.names.add(name)
         if not self.dropout:
             if name in DROPOUTS:
                 return args[0] if args else kwargs["input"]

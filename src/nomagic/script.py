@@ -390,7 +390,7 @@ def _search(entry: str | None) -> Generator[None]:
 
 def _starts_with_ours(path: list[str]) -> bool:
     """Whether ``path`` begins with what python put there to run the present ``__main__``."""
-    if not path or sys.flags.safe_path:
+    if not path:
         return False
     main = sys.modules["__main__"]
     file: str | None = getattr(main, "__file__", None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -271,6 +271,15 @@ def pure(told: Told) -> Tensor:
                 return F.binary_cross_entropy_with_logits(pred, target) - least
             return F.binary_cross_entropy(pred.clamp(0, 1), target) - least
         return ((pred - target.float()) ** 2).mean()
+
+
+def pure_each(told: Told) -> Tensor:
+    """The same for each sample, where there is one prediction for each."""
+    rows = [
+        replace(told, pred=told.pred[i : i + 1], target=told.target[i : i + 1])
+        for i in range(len(told.pred))
+    ]
+    return torch.stack([pure(row) for row in rows])
 
 
 def spread(told: Told) -> float:

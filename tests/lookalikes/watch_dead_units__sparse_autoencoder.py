@@ -16,7 +16,7 @@ optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=
 for epoch in range(15):
     for (batch,) in loader:
         code = encoder(batch)
-        loss = nn.functional.mse_loss(decoder(code), batch) + 0.05 * code.abs().mean()
+        loss = nn.functional.mse_loss(decoder(code), batch) + 0.5 * code.abs().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

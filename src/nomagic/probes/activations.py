@@ -186,8 +186,7 @@ def _note_firing(site: _Site, output: Any, channel: int) -> None:
         return
     if site.samples < WINDOW:
         site.first.masked_fill_(fired & (site.first > site.samples), site.samples)
-    samples = output.numel() // output.shape[channel]
-    site.samples += output.shape[0] if channel == 1 and output.ndim > 2 else samples
+    site.samples += output.shape[0]
     site.last.masked_fill_(fired, site.samples)
 
 

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 FEEDS = 64
 """Feeds followed; folds and sweeps make one for each network."""
-BATCHES = 20_000
+BATCHES = 10_000
 """Fingerprints kept of one feed: an epoch of more than half of that cannot be seen to come again."""
+EPOCHS = 4
+"""Epochs of a loader that are followed; after these, nothing new is to be learnt of its order."""
 LABELS = 30_000
 """Labels kept of one feed, in order."""
 SAMPLED = 256
@@ -162,7 +164,8 @@ class Batches(Probe[Feed]):
             return
         if self.run.tick < EARLY:
             self._carry(call)
-        if call.place in self._tick or len(self._tick) >= 4:
+        entry = loaders.current
+        if call.place in self._tick or len(self._tick) >= 4 or (entry is not None and entry.passes > EPOCHS):
             return
         tensor = first(call.args) if call.args else None
         tensor = tensor if tensor is not None else first(call.kwargs)
@@ -171,7 +174,7 @@ class Batches(Probe[Feed]):
         feed = self._feed((*loaders.stretch(call.module), call.place), call)
         if feed is None or feed.batches >= BATCHES:
             return
-        self._tick[call.place] = self._see(feed, tensor, call, loaders.current)
+        self._tick[call.place] = self._see(feed, tensor, call, entry)
         if self.run.tick < EARLY:
             self._form(feed, tensor)
 
@@ -216,7 +219,7 @@ class Batches(Probe[Feed]):
 
     def on_backward(self, backward: Backward) -> None:
         """Gradients flow: what was seen in this tick fed training."""
-        if not self._tick:
+        if not self._tick and not backward.calls:
             self._uncalled(backward)
         for seen in self._tick.values():
             self._take(seen)
@@ -234,7 +237,7 @@ class Batches(Probe[Feed]):
         """No network was called (the script is written with functions): take the loader's batch."""
         batch = self.run.batch
         entry = self.run.probe(Loaders).of(batch.loader) if batch is not None else None
-        tensor = first(batch.value) if batch is not None and batch.epoch < 64 else None
+        tensor = first(batch.value) if batch is not None and batch.epoch < EPOCHS else None
         if tensor is None or entry is None or tensor.device.type != "cpu":
             return
         feed = self._feed((0, 0, backward.place), None)
@@ -265,12 +268,13 @@ class Batches(Probe[Feed]):
     def _label(self, backward: Backward) -> None:
         feeds = [seen.feed for seen in self._tick.values()]
         seen = next((s for s in self._tick.values() if not s.feed.label_full), None)
-        if seen is None:
+        batch = self.run.batch
+        if seen is None or (seen.loader >= 0 and batch is not None and batch.epoch):
             return
         feed = seen.feed
         target = self._target(backward)
         if target is None:
-            target = batch_labels(self.run.batch, seen.rows)
+            target = batch_labels(batch, seen.rows)
         if target is None or wrapped(target):
             return
         if any(s.feed.integers and target.numel() > s.rows for s in self._tick.values()):

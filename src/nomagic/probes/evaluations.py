@@ -41,7 +41,8 @@ class Score:
     a constant that knows the targets' frequencies (classes: their entropy; regression: their
     variance). ``classes`` maps a class to (seen, right); ``predicted`` are the classes of the
     first samples. ``inputs`` fingerprints the first input, to tell whether two evaluations saw
-    the same data. ``training`` is the mode flag of the module.
+    the same data. ``training`` is the mode flag of the module, ``dense`` says that a sample has
+    many predictions (tokens, pixels).
     """
 
     evaluation: bool
@@ -61,6 +62,7 @@ class Score:
     inputs: tuple[Any, ...] = ()
     training: bool = False
     calls: int = 1
+    dense: bool = False
 
     @property
     def accuracy(self) -> float:
@@ -79,6 +81,7 @@ class _Open:
     training: bool
     inputs: tuple[Any, ...]
     kind: str = ""
+    dense: bool = False
     samples: int = 0
     calls: int = 0
     looked: int = 0
@@ -106,6 +109,7 @@ class Evaluations(Probe[Score]):
         self._derived: dict[int, Tensor] = {}
         self._kinds: dict[str, str] = {}
         self._done = False
+        self._batch = 0
         self._loaders: dict[int, Place] = {}
 
     # -- what happens -------------------------------------------------------------------
@@ -118,6 +122,8 @@ class Evaluations(Probe[Score]):
     def on_enter(self, call: Call) -> None:
         """The call before is over: if nothing scored it, try the labels of its batch."""
         self._settle()
+        first = next(tensors(call.args), None)
+        self._batch = first.shape[0] if first is not None and first.ndim else 0
         if call.grads or (self._open is not None and self._open.tick != call.tick):
             self._close()
 
@@ -183,6 +189,7 @@ class Evaluations(Probe[Score]):
         one = _Open(self.run.tick, self.run.steps, op.place, loader, mode, (), op.name)
         one.samples = output.shape[0]
         one.calls = 1
+        one.dense = bool(self._batch) and target.numel() > self._batch
         score(one, op.name, output, target)
         self._keep(one, evaluation=False)
 
@@ -240,7 +247,7 @@ class Evaluations(Probe[Score]):
             Score(
                 evaluation, done.tick, done.step, done.place, loader, done.kind, done.samples,
                 done.correct, done.counted, mean, baseline(done), math.sqrt(max(0.0, squares - mean * mean)),
-                dict(done.classes), tuple(done.predicted), done.inputs, done.training, done.calls,
+                dict(done.classes), tuple(done.predicted), done.inputs, done.training, done.calls, done.dense,
             )
         )  # fmt: skip
         if len(self.rows) > MOST:

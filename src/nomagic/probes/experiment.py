@@ -26,9 +26,10 @@ class Experiment(Probe[Row]):
         super().__init__(rows)
         self.trouble = "" if self.rows else OFF
         self.apt = True
+        self.deadline = 0.0
 
-    def attempt(self, subject: Subject, deadline: float) -> Iterator[Row]:
-        """Answer the question on copies, before the deadline (of `time.perf_counter`)."""
+    def attempt(self, subject: Subject) -> Iterator[Row]:
+        """Answer the question on copies, before ``self.deadline`` (of `time.perf_counter`)."""
         raise NotImplementedError
 
     def experiment(self) -> None:
@@ -40,10 +41,10 @@ class Experiment(Probe[Row]):
         if subject is None:
             self.trouble, self.apt = subjects.trouble, subjects.apt
             return
-        deadline = min(self.run.deadline, time.perf_counter() + self.seconds)
+        self.deadline = min(self.run.deadline, time.perf_counter() + self.seconds)
         self.trouble = ""
         try:
-            self.rows.extend(self.attempt(subject, deadline))
+            self.rows.extend(self.attempt(subject))
         except NoSubjectError as reason:
             self.trouble, self.apt = str(reason), reason.apt
         except Exception as error:

@@ -37,8 +37,8 @@ FINITE = 2_000_000
 @dataclass(frozen=True, slots=True)
 class Column:
     """One feature or channel. ``typical`` is the median of the absolute values that are not zero, ``levels`` the
-    number of different values, ``common`` the share of the most frequent one; ``skew`` is of the others where that share is above a
-    half. ``outlying`` is the largest distance from the median in interquartile ranges, and ``rest`` the same
+    number of different values, ``common`` the share of the most frequent one; of the ``others``, how many there are, ``stretch`` is
+    the largest distance from it in median distances. ``outlying`` is the largest distance from the median in interquartile ranges, and ``rest`` the same
     without the outermost 1 % of rows; ``repeated`` says that the outermost values are one number.
     """
 
@@ -51,20 +51,16 @@ class Column:
     skew: float = 0.0
     levels: int = 0
     common: float = 0.0
+    others: int = 0
+    stretch: float = 0.0
     outlying: float = 0.0
     rest: float = 0.0
     repeated: bool = False
-    rows: int = 0
 
     @property
     def discrete(self) -> bool:
         """Whether the column holds one value, two, or a few: a constant, a flag, a one-hot code, a small count."""
         return self.levels <= 8
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing in it can be a quantity: all of it one value."""
-        return self.levels <= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +157,11 @@ class Inputs(Probe[Input]):
                 return
             entry = self._inputs[key] = _Input(self._facts(layer, call, kind, tensor))
         self._current = entry
-        self._waiting.append((entry, call, values(tensor, layer.module)))
+        if call.grads:
+            room = entry.rows < (POOL if len(self._inputs) <= 4 else POOL // 8)
+            self._waiting.append((entry, call, values(tensor, layer.module, room)))
+        elif entry.held_rows < POOL // 4:
+            self._waiting.append((entry, call, values(tensor, layer.module)))
 
     def _facts(self, layer: Layer, call: Call, kind: str, tensor: Tensor) -> dict[str, Any]:
         return {
@@ -213,22 +213,20 @@ class Inputs(Probe[Input]):
         if bad:
             entry.broken += 1
             entry.broken_rows += bad
-        if entry.rows < (POOL if len(self._inputs) <= 4 else POOL // 8):
-            entry.pool.append(rows)
-            entry.rows += len(rows)
+        entry.pool.append(rows)
+        entry.rows += len(rows)
         return bool(bad)
 
     def _evaluated(self, entry: _Input, call: Call, array: Any) -> None:
-        if array is None or not entry.looked:
+        if array is None or not entry.looked or not len(array[0]):
             return
         entry.held_looks += 1
         if entry.held_place is None:
             current = self.run.probe(Loaders).current
             entry.held_place = call.place
             entry.held_loader = current.number if current is not None else -1
-        if entry.held_rows < POOL // 4:
-            entry.held.append(array[0])
-            entry.held_rows += len(array[0])
+        entry.held.append(array[0])
+        entry.held_rows += len(array[0])
 
     def on_end(self) -> None:
         """The script is over: plain rows."""
@@ -260,8 +258,8 @@ def given(args: Any) -> Tensor | None:
     return tensor
 
 
-def values(tensor: Tensor, module: Any) -> tuple[NDArray[np.float32], int] | None:
-    """Some rows of an input, its columns last, and how many samples of it hold NaN or infinity."""
+def values(tensor: Tensor, module: Any, rows: bool = True) -> tuple[NDArray[np.float32], int] | None:
+    """Some rows of an input (none, if there are enough), its columns last, and how many samples of it are not finite."""
     import torch
 
     if tensor.is_complex() or tensor.is_quantized or tensor.is_nested or not tensor.numel():
@@ -275,7 +273,7 @@ def values(tensor: Tensor, module: Any) -> tuple[NDArray[np.float32], int] | Non
         fine = torch.isfinite(tensor.detach()).reshape(len(tensor), -1).all(1)
         bad = len(tensor) - int(fine.sum())
     flat = moved.reshape(-1, moved.shape[-1]) if moved.ndim > 1 else moved.reshape(-1, 1)
-    flat = flat[:: max(1, -(-len(flat) // PER_LOOK)), :: max(1, -(-flat.shape[1] // WIDE))]
+    flat = flat[:: max(1, -(-len(flat) // PER_LOOK)) if rows else len(flat) + 1, :: max(1, -(-flat.shape[1] // WIDE))]
     return flat.to("cpu", torch.float32, copy=True).numpy(), bad
 
 
@@ -333,8 +331,8 @@ def column(index: int, seen: NDArray[np.float32]) -> Column:
         return Column(index, math.nan, math.nan, math.nan, math.nan)
     found, counts = np.unique(x, return_counts=True)
     common = float(counts.max()) / len(x)
-    mode = found[counts.argmax()]
-    busy = x[x != mode] if common > 0.5 else x
+    away = np.abs(x - found[counts.argmax()])
+    away = away[away > 0]
     apart = x[x != 0]
     outlying, rest, repeated = outliers(x)
     return Column(
@@ -344,13 +342,14 @@ def column(index: int, seen: NDArray[np.float32]) -> Column:
         low=float(found[0]),
         high=float(found[-1]),
         typical=float(np.median(np.abs(apart))) if len(apart) else math.nan,
-        skew=skewness(busy),
+        skew=skewness(x),
         levels=len(found),
         common=common,
+        others=len(away),
+        stretch=float(away.max() / np.median(away)) if len(away) else 0.0,
         outlying=outlying,
         rest=rest,
         repeated=repeated,
-        rows=len(busy),
     )
 
 

@@ -62,11 +62,11 @@ class Mixing(Experiment[Leak | Checked]):
 
     seconds: ClassVar[float] = 4.0
 
-    def attempt(self, subject: Subject, deadline: float) -> Iterator[Leak | Checked]:
+    def attempt(self, subject: Subject) -> Iterator[Leak | Checked]:
         """Replace samples, then elements of sequences."""
         from nomagic.subject import NoSubjectError
 
-        rows = [*_samples(subject, deadline), *_times(subject, deadline)]
+        rows = [*_samples(subject, self.deadline), *_times(subject, self.deadline)]
         if not rows:
             raise NoSubjectError("which dimension counts the samples is not known")
         yield from rows

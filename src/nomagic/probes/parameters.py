@@ -81,7 +81,7 @@ class Weight:
     values changed since then. ``fresh``: at first they looked like PyTorch's initial draw (None:
     too few to tell). ``root`` numbers the outermost modules, -1 where none lists it.
     ``output``: no other weight matrix stands between it and the loss. ``filled``: where nn.init
-    gave all of it one value.
+    gave all of it one value. ``sampled``: how many of its numbers the norms are taken over.
     """
 
     name: str
@@ -102,6 +102,7 @@ class Weight:
     output: bool = False
     embedding: bool = False
     filled: Place | None = None
+    sampled: int = 0
     looks: tuple[Moves, ...] = ()
     twins: Twins | None = None
 
@@ -168,6 +169,7 @@ class _Live:
             output=self.output,
             embedding=self.embedding,
             filled=self.filled,
+            sampled=self.first.numel() if self.first is not None else 0,
             looks=tuple(self.looks),
             twins=copies.row() if copies is not None else None,
         )

@@ -1,117 +1,107 @@
-"""How dropout shifts the variance that batch norm sees, measured on copies of the network."""
+"""How many predictions of an image classifier change when the image moves by one pixel."""
 
 from __future__ import annotations
 
-import functools
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nomagic.probes.dropouts import NAMES
-from nomagic.probes.probe import Probe
-from nomagic.probes.tape import Tape, Tapes
-from nomagic.probes.trace import Trace
+from nomagic.probes.experiment import Experiment
 from nomagic.words import Place
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from nomagic.replay import Replay
+    from nomagic.subject import Subject
 
-DRAWS = 4
-"""Draws of dropout that are averaged."""
+IMAGES = 256
+SMALLEST = 8
+"""Pixels of width and height below which a pixel is too much of the picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """What dropout does to batch norm in the network whose loss is computed for the backward at ``place``.
+    """One image classifier, with the weights at the end of the run.
 
-    ``ratio`` is the variance that enters the batch norm named ``norm`` without dropout over that with it, the
-    furthest from one of all. ``running`` is the loss of a training batch in evaluation mode, ``batch`` the same with the
-    batch's own statistics in place of the running ones.
+    ``flips`` is the share of predictions that change, over ``moves`` moves of ``images`` images by one pixel;
+    ``errors`` the share of wrong predictions. ``strided`` names the first convolution that skips pixels, ``place``
+    where it was constructed, ``pooled`` says whether there is any pooling.
     """
 
     place: Place | None
-    norm: str
-    ratio: float
-    running: float
-    batch: float
+    flips: float
+    errors: float
+    images: int
+    moves: int
+    size: tuple[int, int]
+    strided: str = ""
+    pooled: bool = False
 
 
-class Shifts(Probe[Shift]):
-    """One row for each training pass with both dropout and batch norm that could be replayed."""
+class Shifts(Experiment[Shift]):
+    """One row for an image classifier."""
 
-    needs: ClassVar[tuple[type[Probe[Any]], ...]] = (Trace, Tapes)
+    seconds: ClassVar[float] = 2.0
 
-    def experiment(self) -> None:
-        """Replay each pass from the last weights, with and without dropout."""
-        from nomagic.replay import CannotReplayError, Replay
+    def attempt(self, subject: Subject) -> Iterator[Shift]:
+        """Move the images by one pixel in four directions."""
+        from nomagic.subject import NoSubjectError
 
-        both = {graph.place for graph in self.run.probe(Trace) if _both(graph.nodes)}
-        for tape in self.run.probe(Tapes):
-            if tape.place in both and time.perf_counter() < self.run.deadline:
-                try:
-                    Replay(tape).verify()
-                    self.rows.extend(_measured(tape))
-                except CannotReplayError as error:
-                    self.trouble = str(error)
+        x = subject.tape.data[subject.input].value
+        if x.dim() != 4 or min(x.shape[2:]) < SMALLEST or not _classifies(subject):
+            raise NoSubjectError("no classifier of images", apt=False)
+        place, strided, pooled = _layers(subject)
+        if not strided and not pooled:
+            raise NoSubjectError(
+                "the model has no convolution or pooling that skips pixels", apt=False
+            )
+        replay = subject.calm(final=True)
+        base = subject.predict(replay)[0]
+        classes = base.pred.argmax(1)
+        flips = [
+            float(
+                (subject.predict(replay, {subject.input: moved})[0].pred.argmax(1) != classes)
+                .float()
+                .mean()
+            )
+            for moved in _moved(x)
+        ]
+        wrong = float((classes != base.target).float().mean())
+        size = (x.shape[2], x.shape[3])
+        yield Shift(
+            place, sum(flips) / len(flips), wrong, len(x), len(flips), size, strided, pooled
+        )
 
 
-def _both(nodes: Any) -> bool:
-    return {"batch_norm"} <= {node.name for node in nodes} and any(n.name in NAMES for n in nodes)
+def _classifies(subject: Subject) -> bool:
+    return (
+        subject.single
+        and subject.task.kind in ("cross_entropy", "nll_loss")
+        and subject.task.target.dim() == 1
+    )
 
 
-def _measured(tape: Tape) -> Iterator[Shift]:
-    import torch
+def _moved(x: Tensor) -> Iterator[Tensor]:
+    import torch.nn.functional as F  # noqa: N812
+
+    height, width = x.shape[2:]
+    padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
+    for down, right in ((0, 1), (2, 1), (1, 0), (1, 2)):
+        yield padded[:, :, down : down + height, right : right + width]
+
+
+def _layers(subject: Subject) -> tuple[Place | None, str, bool]:
+    """The first strided convolution and whether there is a pooling layer."""
+    from torch import nn
 
     from nomagic.replay import Replay, Spy
 
-    with torch.no_grad():
-        dropped = _variances(Replay(tape, final=True), DRAWS)
-        with Spy(dropout=False):
-            whole = _variances(Replay(tape, final=True), 1)
-            running = float(Replay(tape, final=True).eval().loss())
-            own = Replay(tape, final=True).eval()
-            for norm in _norms(own):
-                norm.train()
-            batch = float(own.loss())
-    ratios = {
-        name: float((whole[name].sum() / dropped[name].sum()).nan_to_num(1.0)) for name in whole
-    }
-    if ratios:
-        name = max(ratios, key=lambda name: max(ratios[name], 1 / max(ratios[name], 1e-6)))
-        yield Shift(tape.place, name, ratios[name], running, batch)
-
-
-def _variances(replay: Replay, draws: int) -> dict[str, Tensor]:
-    """The variance of each channel that enters each batch norm, summed over some training passes."""
-    found: dict[str, Tensor] = {}
-
-    def note(name: str, args: Any) -> None:
-        given = args[0]
-        others = [d for d in range(given.ndim) if d != 1]
-        variance = given.double().var(others)
-        found[name] = found[name] + variance / draws if name in found else variance / draws
-
-    for name, norm in _named(replay):
-        hook = functools.partial(note, name)
-        norm.register_forward_pre_hook(lambda _, args, hook=hook: hook(args))
-    for module in replay.modules:
-        module.train()
-    for _ in range(draws):
-        replay.loss()
-    return found
-
-
-def _named(replay: Replay) -> Iterator[tuple[str, nn.Module]]:
-    from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
-
-    for root in replay.modules:
-        for name, module in root.named_modules():
-            if isinstance(module, _BatchNorm):
-                yield name or type(module).__name__, module
-
-
-def _norms(replay: Replay) -> list[nn.Module]:
-    return [norm for _, norm in _named(replay)]
+    with Spy() as spy:
+        subject.calm().loss()
+    pooled = any("pool" in name and "adaptive" not in name for name in spy.names)
+    strided: tuple[Any, str] = (None, "")
+    for index, root in enumerate(Replay(subject.tape).modules):
+        for name, part in root.named_modules():
+            if isinstance(part, nn.Conv2d) and max(part.stride) > 1 and not strided[1]:
+                strided = (subject.tape.places[index].get(name), name)
+    return strided[0], strided[1], pooled

@@ -110,7 +110,8 @@ class Tape:
     """How one loss was computed: ``steps`` in order, the modules (copies, from before the first of them), the data.
 
     ``loss`` says where the loss is, ``value`` what it was. ``final`` holds the last values of all parameters and buffers
-    of the run (in the order of `state`), or None where they are not known. ``built`` are the lines that constructed the modules.
+    of the run (in the order of `state`), or None where they are not known. ``built`` are the lines that constructed
+    the modules, ``places`` those of their parts, by name.
     """
 
     place: Place | None
@@ -122,6 +123,7 @@ class Tape:
     weights: tuple[Tensor, ...]
     data: tuple[Datum, ...]
     built: tuple[Place | None, ...]
+    places: tuple[dict[str, Place], ...] = ()
     originals: list[Tensor] = field(default_factory=lambda: [])
     final: list[Tensor] | None = None
 
@@ -457,8 +459,13 @@ class _Recording:
             weights=tuple(copied for _, copied in weights),
             data=data,
             built=tuple(self.run.built(module) for module in live),
+            places=tuple(self._places(module) for module in live),
             originals=_followed(live, [weight for weight, _ in weights]),
         )
+
+    def _places(self, module: nn.Module) -> dict[str, Place]:
+        named = ((name, self.run.built(part)) for name, part in _inside(module).named_modules())
+        return {name: place for name, place in named if place is not None}
 
     def _slice(self, last: int) -> list[int]:
         wanted: set[int] = set()

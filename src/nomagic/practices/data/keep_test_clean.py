@@ -7,8 +7,9 @@ Against: small projects do with one held-out split, and a score on training rows
 
 Check: which rows the loaders that were only evaluated share with those that fed training, by index in the same dataset, and by
 content (see no-duplicates). More than 1 % of an evaluation's rows trained on before, but not all of them, is a
-fault; a warning where another evaluation is clean and no labels were seen to be compared in this one, as with pseudo-labels. A
-classifier scored on nothing but its training rows is a warning; a loader named "test" that is read more than five
+fault; a warning where another evaluation is clean and no labels were seen to be compared in this one, as with pseudo-labels. All of
+them is a fault where the only evaluation is on a part of the training rows; where another is clean it is a
+training score. A classifier scored on nothing but its training rows is a warning; a loader named "test" that is read more than five
 times, a note. Folds, sweeps and several networks are compared each for itself. Not looked at: choices between runs, and
 which score a checkpoint was picked by.
 """
@@ -45,9 +46,10 @@ def check(loaders: Loaders, samples: Samples, evaluations: Evaluations) -> Itera
     )
     for loader in held:
         yield from leaked(loader, seen.get(loader.number), clean)
+        yield from inside(loader, clean or bool(lines))
     for split in lines:
         yield from leaked_line(split)
-    if not clean and not samples.unread and not any(unknown(loader) for loader in loaders):
+    if not clean and not samples.unread and not any(unknown(loader) or is_part(loader) for loader in loaders):
         yield from only_training(held, lines, seen, evaluations)
     yield from worn(held)
 
@@ -75,6 +77,11 @@ def is_clean(loader: Loader, split: Split | None) -> bool:
     return trained_share(loader, split) <= LEAK
 
 
+def is_part(loader: Loader) -> bool:
+    """Whether an evaluation was on a part of the training rows (see `inside`)."""
+    return any(not overlap.whole for overlap in loader.overlaps) and "train" not in loader.name.lower()
+
+
 def unknown(loader: Loader) -> bool:
     """A loader that was read, and neither trained nor evaluated a network that we saw."""
     return bool(loader.batches) and not loader.training and not loader.evaluations
@@ -93,6 +100,20 @@ def leaked(loader: Loader, split: Split | None, clean: bool) -> Iterator[Finding
         + ("by index in the same dataset" if by_index else "equal to the last value"),
         fix="split once, by index, before anything else, and give each row to one side only",
         severity="fault" if loader.scored or not clean else "warning",
+        place=loader.place,
+    )
+
+
+def inside(loader: Loader, others: bool) -> Iterator[Finding]:
+    """The only evaluation, on a part of the training rows as if it had been held out."""
+    taken = [overlap for overlap in loader.overlaps if overlap.share >= ALL and not overlap.whole]
+    if others or not taken or loader.training or not loader.scored or "train" in loader.name.lower():
+        return
+    yield Finding(
+        message="the held-out data is trained on",
+        seen=f"all of its {taken[0].of:,} rows are also in the training loader's, by index in the same dataset",
+        fix="train on the other rows only: Subset(dataset, the indices that are left)",
+        severity="fault",
         place=loader.place,
     )
 

@@ -25,6 +25,9 @@ LABELS = 200  # training labels seen before their counts mean something
 
 def check(evaluations: Evaluations) -> Iterator[Outcome]:
     """Classes that are never predicted right, and counts far apart."""
+    if any(score.dense for score in evaluations):
+        yield NotApplicable("each sample has many targets (tokens, pixels), uneven by nature")
+        return
     trained = Counter[int]()
     for score in evaluations:
         if not score.evaluation:

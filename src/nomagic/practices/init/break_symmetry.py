@@ -3,15 +3,16 @@
 Units of one layer that begin with the same weights get the same gradient and stay copies of each
 other: a wide layer works like a single unit. If two layers are all zero, not even that moves.
 
-Against: an output layer may start at zero, since its targets differ, and so may the last layer of a
-residual branch. Dropout tells copies apart. Embeddings of unseen words stay alike by nature.
+Against: an output layer may start at zero, since its targets differ, and so may the last layer of
+a residual branch. Dropout tells copies apart. Embeddings of unseen words stay alike by nature.
 
 Check: rows of a weight matrix that were bitwise equal when first seen are compared again after 20
-steps. If they have moved and still differ by less than a thousandth of their way, they are copies:
-a fault from 1 % of the pairs on. So are two or more matrices that are zero, with a gradient of
-exactly zero. If equal weights, not zero, differ by less than 0.6 of their way (measured: 0.2 to 0.5
-where only random biases part constant weights, 0.9 to 1.3 where dropout, the position or a zero start
-of a residual branch does), a warning. Output layers, embeddings and weights that stay are left out.
+steps. If they have moved and still differ by less than a thousandth of their way, they are
+copies: a fault from 1 % of the pairs on. So are two or more matrices that are zero, with a
+gradient of exactly zero. If equal weights, not zero, differ by less than 0.6 of their way
+(measured: 0.2 to 0.5 where only random biases part constant weights, 0.9 to 1.3 where dropout,
+the position or a zero start of a residual branch does), a warning. Output layers, embeddings and
+weights that stay are left out.
 """
 
 from collections.abc import Iterator, Sequence

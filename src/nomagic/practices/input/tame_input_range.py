@@ -6,8 +6,9 @@ nothing else.
 Against: squashing destroys information in the tail, which may be what one looks for.
 
 Check: columns of what enters the first layer. Skewness above 10, or a largest value more than 1,000 times the typical one
-(the median of what is not zero), is a warning. Columns of few different values, and those that are mostly one value and
-otherwise too few to judge (border pixels, rare flags), are left alone; where one value dominates, the others are judged.
+(the median of what is not zero), is a warning. In columns that are mostly one value the others must also reach ten times
+as far from it as their median does: border pixels and rare flags are skewed because they are rare. Columns of few different
+values, and those that stay within five root mean squares of the whole input, are left alone.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,10 @@ from nomagic.words import CouldNotLook, Finding, NotApplicable, Outcome
 SOURCES = ("BYU",)
 SKEW = 10.0  # an exponential has 2, a log-normal of sigma 1 has 6
 SPAN = 1_000.0  # largest to typical value: a thousandth of the range is left to half of the rows
-ROWS = 200  # values in the column, its most frequent value left out if that is most of it
+STRETCH = 10.0  # of 200 exponential values the largest is 8 medians away
+BEYOND = 5.0  # in root mean squares of the whole input: pixels share one bounded range, and their tails end within 3
+ROWS = 200
+OTHERS = 50  # values beside the most frequent one
 LEVELS = 16
 
 
@@ -32,22 +36,28 @@ def check(inputs: Inputs) -> Iterator[Outcome]:
             yield NotApplicable("fewer than 200 rows of plain numbers were seen to enter the network")
         return
     for seen in judged:
-        heavy = [column for column in seen.columns if is_heavy(column)]
+        heavy = [column for column in seen.columns if is_heavy(column) and largest(column) > BEYOND * seen.rms]
         if heavy:
             yield finding(seen, heavy)
 
 
 def is_heavy(column: Column) -> bool:
     """Whether a few values of the column dwarf all others."""
-    if column.levels < LEVELS or column.rows < ROWS:
+    if column.levels < LEVELS:
         return False
+    if column.common > 0.5:
+        return abs(column.skew) > SKEW and column.stretch > STRETCH and column.others >= OTHERS
     return abs(column.skew) > SKEW or span(column) > SPAN
+
+
+def largest(column: Column) -> float:
+    """The largest absolute value."""
+    return max(abs(column.low), abs(column.high))
 
 
 def span(column: Column) -> float:
     """The largest absolute value, in typical ones."""
-    largest = max(abs(column.low), abs(column.high))
-    return largest / column.typical if column.typical > 0 else 0.0
+    return largest(column) / column.typical if column.typical > 0 else 0.0
 
 
 def finding(seen: Input, heavy: list[Column]) -> Finding:
@@ -57,7 +67,7 @@ def finding(seen: Input, heavy: list[Column]) -> Finding:
     return Finding(
         message="the input has heavy tails",
         seen=f"{count}column {worst.index} of what enters {seen.layer}: skewness {worst.skew:.1f}, "
-        f"largest value {max(abs(worst.low), abs(worst.high)):.3g}, typical {worst.typical:.3g}",
+        f"largest value {largest(worst):.3g}, typical {worst.typical:.3g}",
         fix="take the logarithm (log1p) or squash with tanh(x/C) before standardising",
         place=seen.place,
     )

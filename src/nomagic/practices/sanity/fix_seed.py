@@ -2,11 +2,12 @@
 
 A difference between two runs can then only come from what was changed between them.
 
-Against: one fixed seed hides how much the outcome varies; fix it for debugging, vary it for claims.
-Parallel arithmetic can differ in the last bits whatever the seed.
+Against: one fixed seed hides how much the outcome varies; fix it for debugging, vary it for
+claims. Parallel arithmetic can differ in the last bits whatever the seed.
 
-Check: a global generator of torch, numpy or Python that was drawn from and never seeded is a note,
-on the first line that built a part of the training. Whether it was drawn from is seen by its state.
+Check: a global generator of torch, numpy or Python that was drawn from and never seeded is a
+note, on the first line that built a part of the training. Whether it was drawn from is seen by
+its state.
 """
 
 from collections.abc import Iterator

@@ -8,10 +8,10 @@ in order on purpose, and so is a curriculum. Even shuffled data can let the loss
 within each epoch.
 
 Check: the training loss of each epoch, minus its own parabola (the smooth part) and without its
-first and last batch (states that begin anew, a smaller batch), is correlated with that of the next
-epoch. A mean above 0.3, over 3 epochs and 300 losses, is a warning: for shuffled data its standard
-deviation is at most 0.06. Where the learning rate repeats itself as well, or the network reads
-tokens, it is a note.
+first and last batch (states that begin anew, a smaller batch), is correlated with that of the
+next epoch. A mean above 0.3, over 3 epochs and 300 losses, is a warning: for shuffled data its
+standard deviation is at most 0.06. Where the learning rate repeats itself as well, or the network
+reads tokens, it is a note.
 """
 
 from __future__ import annotations

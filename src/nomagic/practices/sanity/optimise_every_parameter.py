@@ -1,19 +1,19 @@
 """Hand every trainable parameter to the optimizer, and see that it gets a gradient and moves.
 
-A layer that was made after the optimizer, kept in a plain list, or cut off by detach() stays at its
-random start. The rest learns around it, so the loss still falls and nothing else tells.
+A layer that was made after the optimizer, kept in a plain list, or cut off by detach() stays at
+its random start. The rest learns around it, so the loss still falls and nothing else tells.
 
-Against: frozen layers are legitimate: requires_grad=False, a rate of 0, or an optimizer for the head
-alone. Teachers, loss networks and target networks are in no optimizer on purpose, and a layer whose
-output nobody uses gets no gradient.
+Against: frozen layers are legitimate: requires_grad=False, a rate of 0, or an optimizer for the
+head alone. Teachers, loss networks and target networks are in no optimizer on purpose, and a
+layer whose output nobody uses gets no gradient.
 
-Check: faults are a parameter that takes gradients, never moves and is in no optimizer while others
-of the same module are in one; layers at PyTorch's random start that no module lists (a plain list
-instead of nn.ModuleList) and that take gradients in vain; an optimizer that holds parameters nobody
-uses while those of the model are in none; a parameter that moved in none of 10 looked steps, with
-a gradient and a rate above 0. Layers at their random start in or before the trained network that take
-gradients and are in no optimizer, or are in one but stand behind a detach(), are a warning. The
-rest that never gets a gradient is a note.
+Check: faults are a parameter that takes gradients, never moves and is in no optimizer while
+others of the same module are in one; layers at PyTorch's random start that no module lists (a
+plain list instead of nn.ModuleList) and that take gradients in vain; an optimizer that holds
+parameters nobody uses while those of the model are in none; a parameter that moved in none of 10
+looked steps, with a gradient and a rate above 0. Layers at their random start in or before the
+trained network that take gradients and are in no optimizer, or are in one but stand behind a
+detach(), are a warning. The rest that never gets a gradient is a note.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,17 +1,18 @@
 """Stop at the first NaN or Inf, and find the function and the step that made it.
 
-One infinite gradient makes every weight NaN at the next step, and from there on nothing is learnt.
-A norm layer or a metric that skips NaN can hide it for weeks; look at the first bad number.
+One infinite gradient makes every weight NaN at the next step, and from there on nothing is
+learnt. A norm layer or a metric that skips NaN can hide it for weeks; look at the first bad
+number.
 
 Against: mixed precision makes infinite gradients now and then by design; the scaler leaves those
 steps out. A loop that leaves out the step of a bad loss has taken care of it.
 
 Check: a loss that is not finite at a backward, from which the training does not recover, is a
-fault; one from which it does is a note, and a warning if steps were made from 5 % of the losses or
-more. Gradients that are not finite under a finite loss are named as the cause, or a warning if
+fault; one from which it does is a note, and a warning if steps were made from 5 % of the losses
+or more. Gradients that are not finite under a finite loss are named as the cause, or a warning if
 the run ends there. In looked steps (the first 20, later some) the function and the line that made
-the first bad number are named. A scaler that leaves out more than 5 % of the steps after its first
-50 is a warning.
+the first bad number are named. A scaler that leaves out more than 5 % of the steps after its
+first 50 is a warning.
 """
 
 from collections.abc import Iterator, Sequence

@@ -10,8 +10,8 @@ before the other network's own backward.
 Check: at each step, of the optimizer that owns the parameter, whether since its last step a
 backward added to gradients that were those of that step and were not cleared before this one. On
 half of the steps or more it is proven (fault); on a tenth, a warning; a leftover at the end of an
-epoch is less. The reverse is looked for as well: gradients that are cleared after the backward, so
-that the step has nothing left to apply.
+epoch is less. The reverse is looked for as well: gradients that are cleared after the backward,
+so that the step has nothing left to apply.
 """
 
 from collections.abc import Iterator

@@ -1,0 +1,32 @@
+"""Digits, shuffled once and then always in the same order."""
+
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+torch.manual_seed(0)
+images, digits = load_digits(return_X_y=True)
+images = torch.tensor((images - images.mean()) / images.std(), dtype=torch.float32)
+train_x, test_x, train_y, test_y = train_test_split(
+    images, torch.tensor(digits), test_size=0.3, random_state=0, stratify=digits
+)
+data = TensorDataset(train_x, train_y)
+train_loader = DataLoader(data, batch_size=32)  # sick: no-periodic-loss
+# healthy: train_loader = DataLoader(data, batch_size=32, shuffle=True)
+
+model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+criterion = nn.CrossEntropyLoss()
+
+for epoch in range(10):
+    for x, y in train_loader:
+        optimizer.zero_grad()
+        loss = criterion(model(x), y)
+        loss.backward()
+        optimizer.step()
+
+model.eval()
+with torch.no_grad():
+    print("accuracy", (model(test_x).argmax(1) == test_y).float().mean().item())
