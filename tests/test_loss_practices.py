@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from nomagic import checking
 
@@ -105,7 +105,7 @@ def pairwise(p, y):
     return (near * gram).mean() + (1 - near).mul(F.relu(1 - gram)).mean()
 
 
-def distil(logits, y):
+def distil(logits, _):
     soft = F.softmax(torch.randn(64, 5) * 2, -1)
     return F.kl_div(F.log_softmax(logits / 4, -1), soft, reduction="batchmean") + F.cross_entropy(
         logits, soft
@@ -165,6 +165,18 @@ FAULTY = {
     ),
     "nll of probabilities": (net(nn.Softmax(1)), nn.NLLLoss(), CLASSES, {LOGITS: "fault"}),
     "nll of logits": (net(), nn.NLLLoss(), CLASSES, {LOGITS: "fault"}),
+    "log softmax along the batch": (
+        net(nn.LogSoftmax(0)),
+        nn.NLLLoss(),
+        CLASSES,
+        {LOGITS: "warning"},
+    ),
+    "relu and dropout before cross entropy": (
+        net(nn.ReLU(), nn.Dropout(0.1)),
+        F.cross_entropy,
+        CLASSES,
+        {OUTPUT: "warning"},
+    ),
     "sigmoid twice": (
         net(nn.Sigmoid(), out=1),
         nn.BCEWithLogitsLoss(),

@@ -118,7 +118,7 @@ def _differ(a: Tensor, b: Tensor) -> Tensor:
 def _apart(masks: list[Tensor]) -> bool:
     """Whether along some dimension no index depends on two of the replaced samples."""
     for axis in range(masks[0].dim()):
-        touched = torch.stack([m.movedim(axis, 0).flatten(1).any(1) for m in masks])
+        touched = torch.stack([m.movedim(axis, 0).reshape(m.shape[axis], -1).any(1) for m in masks])
         if int(touched.sum(0).max()) <= 1:
             return True
     return False

@@ -12,7 +12,7 @@ import copy
 import random
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -80,7 +80,9 @@ class Replay:
         parameters = twin.parameters()
         if not parameters:
             raise CannotReplayError("no trainable weights were seen")
-        grads: tuple[Tensor | None, ...] = torch.autograd.grad(loss, parameters, allow_unused=True)
+        grads = cast(
+            "tuple[Tensor | None, ...]", torch.autograd.grad(loss, parameters, allow_unused=True)
+        )
         if all(grad is None for grad in grads):
             raise CannotReplayError(
                 "a copy of the model computes with weights that are not its own"
@@ -307,7 +309,7 @@ class Spy(TorchFunctionMode):
     def _tell(self, kind: str, pred: Tensor, target: Tensor, own: dict[str, Any]) -> None:
         if target.requires_grad and not pred.requires_grad:
             pred, target = target, pred
-        if target.requires_grad or not (pred.requires_grad or self._origins is None):
+        if target.requires_grad or not pred.requires_grad:
             return
         self.told.append(Told(kind, pred, target, own, self._from(pred), self._from(target)))
 

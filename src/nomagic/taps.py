@@ -364,6 +364,7 @@ class Taps:
         keep.callback(self._surface)
         keep.callback(self.listen, False)
         patch = self._patch
+        patch(Tensor, "backward", self._undispatched)
         patch(torch.autograd, "backward", self._backward)
         patch(torch.autograd, "grad", self._grad)
         patch(nn.Module, "__init__", self._after("on_module", built=True))
@@ -434,6 +435,18 @@ class Taps:
             return patched
 
         return wrap
+
+    def _undispatched(self, original: Any) -> Any:
+        """`Tensor.backward` hands itself to the modes that are on: ours is taken out before, since
+        torch would put it back after the tick, and leave it there in a script without modules.
+        """
+
+        def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.functions.present and not (self.muted or self._deaf() or compiling()):
+                self.listen(False)
+            return original(tensor, *args, **kwargs)
+
+        return backward
 
     def _backward(self, original: Any) -> Any:
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,8 +1,8 @@
-"""The batches that training was fed, from a loader or cut from tensors: in which order, and whether they come again.
+"""The batches that training was fed: in which order, and whether they come again.
 
-Each batch that enters a network on its way to a backward leaves a fingerprint of some 256 of its values, a few
-microseconds a tick. The labels are those that the loss saved for its gradient, or the loader's. A *feed*
-is one call line of one network in one stretch of training.
+Each batch that enters a network on its way to a backward leaves a fingerprint of some 256 of its
+values, a few microseconds a tick. The labels are those that the loss saved for its gradient, or the
+loader's. A *feed* is one call line of one network in one stretch of training.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 FEEDS = 64
 """Feeds followed; folds and sweeps make one for each network."""
 BATCHES = 10_000
-"""Fingerprints kept of one feed: an epoch of more than half of that cannot be seen to come again."""
+"""Fingerprints kept of one feed: an epoch of more than half of that cannot be seen to come again.
+"""
 EPOCHS = 4
 """Epochs of a loader that are followed; after these, nothing new is to be learnt of its order."""
 LABELS = 30_000
@@ -35,16 +36,19 @@ SAMPLED = 256
 """Values of a batch that its fingerprint takes in."""
 EARLY = 20
 """Ticks in which form and origin of a batch are looked at."""
-CUTS = frozenset("__getitem__ split chunk narrow index_select unbind".split())
+CUTS = frozenset(["__getitem__", "split", "chunk", "narrow", "index_select", "unbind"])
 NODES = 60
 """Nodes of the graph in which the loss' target is searched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The labels in the order of training. ``z`` is the runs test on them (order within a batch does not count):
-    far below zero where equal labels follow each other. ``pure`` is the share that a batch's most frequent class has in it, on
-    average, and ``chance`` the same after shuffling.
+    """The labels in the order of training.
+
+    ``z`` is the runs test on them (order within a batch
+    does not count): far below zero where equal labels follow each other. ``pure`` is the share
+    that a batch's most frequent class has in it, on average, and ``chance`` the same after
+    shuffling.
     """
 
     kind: str
@@ -58,12 +62,16 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """The batches of one call line. ``period`` is the number of batches after which all come again in the same order (0: they do
-    not), ``steps`` the optimizer steps in that time, ``again`` how many of the ``batches`` were seen before.
+    """The batches of one call line.
 
-    ``cut`` is the line that cut the batch from a tensor, ``consecutive`` the share of batches that lie right behind the one before
-    in memory. ``tokens``, ``carried``, ``windows``, ``recurrent`` tell of series: token targets for each token, state handed
-    from batch to batch, rows that are shifted copies of their neighbours, recurrent layers.
+    ``period`` is the number of batches after which all come again
+    in the same order (0: they do not), ``steps`` the optimizer steps in that time, ``again`` how
+    many of the ``batches`` were seen before.
+
+    ``cut`` is the line that cut the batch from a tensor, ``consecutive`` the share of batches that
+    lie right behind the one before in memory. ``tokens``, ``carried``, ``windows``, ``recurrent``
+    tell of series: token targets for each token, state handed from batch to batch, rows that are
+    shifted copies of their neighbours, recurrent layers.
     """
 
     place: Place | None
@@ -146,7 +154,7 @@ class Batches(Probe[Feed]):
     # -- calls --------------------------------------------------------------------------------
 
     def on_op(self, op: Op) -> None:
-        """Early on: which line cuts batches from tensors?"""
+        """Early on: remember which line cuts batches from tensors."""
         if op.name in CUTS and not op.modules and self.run.tick < EARLY and len(self._cuts) < 200:
             source = op.args[0] if op.args else None
             for tensor in tensors(op.output, 1):
@@ -165,7 +173,11 @@ class Batches(Probe[Feed]):
         if self.run.tick < EARLY:
             self._carry(call)
         entry = loaders.current
-        if call.place in self._tick or len(self._tick) >= 4 or (entry is not None and entry.passes > EPOCHS):
+        if (
+            call.place in self._tick
+            or len(self._tick) >= 4
+            or (entry is not None and entry.passes > EPOCHS)
+        ):
             return
         tensor = first(call.args) if call.args else None
         tensor = tensor if tensor is not None else first(call.kwargs)
@@ -179,7 +191,7 @@ class Batches(Probe[Feed]):
             self._form(feed, tensor)
 
     def _carry(self, call: Call) -> None:
-        """Early on: is something that came out of the tick before handed in again?"""
+        """Early on: see whether something that came out of the tick before is handed in again."""
         given = list(tensors((call.args, call.kwargs)))[1:]
         self._carried |= any(t.data_ptr() in self._outputs for t in given if not wrapped(t))
         self._made |= {t.data_ptr() for t in tensors(call.output) if not wrapped(t)}
@@ -289,7 +301,7 @@ class Batches(Probe[Feed]):
         feed.labelled += seen.rows
 
     def _target(self, backward: Backward) -> Tensor | None:
-        """The target that the loss function saved for its gradient, found once for each backward line."""
+        """The target that the loss saved for its gradient, searched once a backward line."""
         place, root = backward.place, backward.loss.grad_fn
         path = self._paths.get(place)
         node = follow(root, path) if path is not None else None
@@ -298,10 +310,9 @@ class Batches(Probe[Feed]):
             if tries >= 5:
                 return None
             self._searches[place] = tries + 1
-            path = search(root)
-            self._paths[place] = path
+            path = self._paths[place] = search(root)
             node = follow(root, path) if path is not None else None
-        return getattr(node, "_saved_target", None) if node is not None else None
+        return saved(node) if node is not None else None
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -340,7 +351,7 @@ def _row(feed: _Feed) -> Feed:
     )
 
 
-# -- fingerprints -----------------------------------------------------------------------------------
+# -- fingerprints ------------------------------------------------------------------------------
 
 
 def fingerprint(tensor: Tensor) -> int | None:
@@ -376,14 +387,15 @@ def read(samples: Sequence[Tensor]) -> list[int]:
 
 
 def wrapped(tensor: Any) -> bool:
-    """Whether a tensor belongs to a function transform (vmap, grad) and has no values of its own."""
+    """Whether a tensor belongs to a function transform (vmap, grad), without values of its own."""
     import torch
 
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
+    functorch: Any = torch._C  # pyright: ignore[reportPrivateUsage]
+    return bool(functorch._functorch.is_functorch_wrapped_tensor(tensor))
 
 
 def recurs(prints: Sequence[int]) -> tuple[int, int]:
-    """Where a sequence begins to come again and after how many: (start, period); period 0 if it does not.
+    """Where a sequence begins to come again, and after how many; (0, 0) if it does not.
 
     The whole second round must have been seen, and 98 of 100 must fit to the end.
     """
@@ -407,7 +419,7 @@ def recurs(prints: Sequence[int]) -> tuple[int, int]:
 
 
 def shifted(tensor: Tensor) -> bool:
-    """Whether each row of a batch is its neighbour moved on by one: windows cut from a series, in order."""
+    """Whether each row of a batch is its neighbour moved on by one: windows of a series."""
     if tensor.ndim not in (2, 3) or min(tensor.shape[0], max(tensor.shape[1:])) < 4:
         return False
     for axis in range(1, tensor.ndim):
@@ -428,7 +440,7 @@ def recurrent(module: Any) -> bool:
     return any(isinstance(part, nn.RNNBase | nn.RNNCellBase) for part in module.modules())
 
 
-# -- targets ----------------------------------------------------------------------------------------
+# -- targets -----------------------------------------------------------------------------------
 
 
 def search(root: Any) -> tuple[int, ...] | None:
@@ -440,7 +452,7 @@ def search(root: Any) -> tuple[int, ...] | None:
         node, path = queue.pop(0)
         if node is None:
             continue
-        if hasattr(node, "_saved_target"):
+        if saved(node) is not None:
             return path
         for i, (below, _) in enumerate(node.next_functions):
             queue.append((below, (*path, i)))
@@ -449,13 +461,27 @@ def search(root: Any) -> tuple[int, ...] | None:
 
 def follow(root: Any, path: tuple[int, ...]) -> Any:
     """The node at the end of a known way, None if the graph is another now."""
-    node = root
+    node: Any = root
     for i in path:
         below = node.next_functions if node is not None else ()
         if i >= len(below):
             return None
         node = below[i][0]
-    return node if hasattr(node, "_saved_target") else None
+    return node
+
+
+def saved(node: Any) -> Tensor | None:
+    """The target that a loss function saved, or the classes that a hand-written one picked."""
+    target = getattr(node, "_saved_target", None)
+    if target is not None:
+        return target
+    if node is None:
+        return None
+    name = node.name()
+    if name == "IndexBackward0":
+        picked = [index for index in node._saved_indices if index is not None]
+        return picked[-1] if len(picked) > 1 else None
+    return node._saved_index if name == "GatherBackward0" else None
 
 
 def batch_labels(batch: Any, rows: int) -> Tensor | None:
@@ -471,13 +497,17 @@ def batch_labels(batch: Any, rows: int) -> Tensor | None:
 
 
 def as_labels(target: Tensor, rows: int) -> tuple[str, NDArray[np.float64] | None]:
-    """One number for each row of the batch, and whether they are classes ("class") or quantities ("value")."""
+    """One number a row, and whether these are classes ("class") or quantities ("value")."""
     import numpy as np
 
     if target.device.type != "cpu" or target.shape[:1] != (rows,) or target.numel() > 100_000:
         return "", None
     try:
-        array = target.detach().float().numpy() if target.is_floating_point() else target.detach().numpy()
+        array = (
+            target.detach().float().numpy()
+            if target.is_floating_point()
+            else target.detach().numpy()
+        )
     except (RuntimeError, TypeError):
         return "", None
     array = array.reshape(rows, -1).astype(np.float64)
@@ -489,7 +519,7 @@ def as_labels(target: Tensor, rows: int) -> tuple[str, NDArray[np.float64] | Non
     return ("class", array.argmax(1).astype(np.float64)) if one_hot else ("", None)
 
 
-# -- statistics of the order ----------------------------------------------------------------------
+# -- statistics of the order -------------------------------------------------------------------
 
 
 def describe(batches: Sequence[NDArray[np.float64]], kind: str) -> Labels | None:
@@ -511,7 +541,9 @@ def describe(batches: Sequence[NDArray[np.float64]], kind: str) -> Labels | None
     cuts = np.cumsum([len(part) for part in parts])[:-1]
     parts = np.split(codes, cuts)
     own = np.random.Generator(np.random.PCG64(0))  # ours: the script's random state stays as it is
-    mixed = np.concatenate([own.permutation(part) for part in parts])  # the order within a batch does not count
+    mixed = np.concatenate(
+        [own.permutation(part) for part in parts]
+    )  # the order within a batch does not count
     return Labels(
         kind=kind,
         count=len(codes),
@@ -539,7 +571,7 @@ def runs_z(codes: NDArray[np.int64]) -> float:
 
 
 def pure(parts: Sequence[NDArray[np.int64]]) -> float:
-    """The mean share of a batch's most frequent class; tiny batches count together, 16 labels at a time."""
+    """The mean share of a batch's most frequent class; tiny batches count together."""
     import numpy as np
 
     shares = [float(np.bincount(group).max()) / len(group) for group in _groups(parts)]

@@ -26,7 +26,8 @@ class Worth:
 
     ``real`` is its loss with the right inputs, ``shuffled`` with those of other samples; ``z`` how many standard errors
     the first lies below the second. ``moves`` is the largest change of a prediction when its input is another
-    one's, relative to the spread of the targets or logits; 0 means that the input is not read. ``steps`` were made.
+    one's, relative to the spread of the targets or logits; 0 means that the input is not read. ``steps`` were made; ``early`` and
+    ``late`` are the script's own training losses.
     """
 
     place: Place | None
@@ -39,6 +40,8 @@ class Worth:
     z: float
     moves: float
     steps: int
+    early: float = math.nan
+    late: float = math.nan
 
 
 class ConstantInput(Experiment[Worth]):
@@ -52,6 +55,8 @@ class ConstantInput(Experiment[Worth]):
 
         if not subject.batch or not subject.single:
             raise NoSubjectError("the predictions are not one for each sample", apt=False)
+        if subject.tape.data[subject.target].computed:
+            raise NoSubjectError("the targets change as the training goes on", apt=False)
         replay = subject.calm(final=True)
         base = subject.predict(replay)[0]
         real = _each(base)
@@ -78,6 +83,8 @@ class ConstantInput(Experiment[Worth]):
             z=float(gain.mean()) / error if error > 0 else 0.0,
             moves=moves,
             steps=self.run.steps or self.run.tick,
+            early=subject.tape.value,
+            late=subject.tape.late,
         )
 
 

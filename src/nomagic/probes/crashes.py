@@ -1,4 +1,4 @@
-"""How the script ended, if by an error: what was said, and the call of a network that was under way or last."""
+"""How the script ended, if by an error: what was said, and the last call of a network."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ TOKEN = re.compile(r"index out of range in self")
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """An error that ended the script. ``what`` is ``class`` for a label outside the classes, ``token`` for an index outside an
-    embedding, or ``other``; ``value`` is the label, ``classes`` the size of the network's output.
+    """An error that ended the script.
+
+    ``what`` is ``class`` for a label outside the classes,
+    ``token`` for an index outside an embedding, or ``other``; ``value`` is the label,
+    ``classes`` the size of the network's output.
     """
 
     what: str

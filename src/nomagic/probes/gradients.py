@@ -23,8 +23,8 @@ from nomagic.words import Place
 if TYPE_CHECKING:
     from torch import Tensor
 
-WATCHED = 3
-"""Parameters watched for each optimizer: the smallest with a gradient in each third of its list."""
+WATCHED = 2
+"""Parameters watched for each optimizer: the smallest with a gradient in each half of its list."""
 TRIES = 20
 """Steps at which an optimizer without any gradient is asked again."""
 LARGE = 1_000_000
@@ -68,6 +68,8 @@ class _Watched:
     stale: bool = False
     filled: bool = False
     """The backward before left a gradient that is not zero."""
+    usual: bool = False
+    """The same at the last look."""
     cleared: bool = False
     """A zero_grad was called since."""
     before: Any = None
@@ -180,7 +182,9 @@ class Gradients(Probe[Clearing]):
         if grad is None:
             watched.filled = False
         elif written:
-            watched.filled = self._full(grad)
+            if self.run.looking:
+                watched.usual = bool(grad.any())
+            watched.filled = watched.usual
         watched.see(grad)
 
     def on_zero_grad(self, owner: Any, place: Place | None) -> None:
@@ -223,7 +227,7 @@ class Gradients(Probe[Clearing]):
         grad = watched.gradient()
         if grad is None:
             return True
-        if grad.device.type == "cpu" or self.run.looking:
+        if self.run.looking or (grad.device.type == "cpu" and not watched.same(grad)):
             return not bool(grad.any())
         return watched.cleared and not watched.same(grad)
 
@@ -269,8 +273,8 @@ class Gradients(Probe[Clearing]):
         ):
             return kept[1]
         if kept is None or kept[0]() is not optimizer:
-            if kept is not None:
-                self._past.append(kept[1])
+            for key in [key for key, (ref, _) in self._owners.items() if ref() is None]:
+                self._past.append(self._owners.pop(key)[1])
             kept = (weakref.ref(optimizer), _Owner(type(optimizer).__name__, []))
             self._owners[id(optimizer)] = kept
         self._try(kept[1], optimizer)
@@ -286,11 +290,11 @@ class Gradients(Probe[Clearing]):
             owner.remote = any(p is not None and p.device.type != "cpu" for p in parameters)
 
     def _choose(self, parameters: list[Tensor]) -> list[_Watched]:
-        """The smallest with a gradient in each third of the list."""
-        third = max(1, math.ceil(len(parameters) / WATCHED))
+        """The smallest with a gradient in each part of the list."""
+        part = max(1, math.ceil(len(parameters) / WATCHED))
         chosen: list[_Watched] = []
-        for start in range(0, len(parameters), third):
-            some = sorted(parameters[start : start + third], key=lambda p: p.numel())
+        for start in range(0, len(parameters), part):
+            some = sorted(parameters[start : start + part], key=lambda p: p.numel())
             usable = (p for p in some if p.numel() <= LARGE and ordinary(p.grad))
             parameter = next((p for p in usable if p.grad is not None and bool(p.grad.any())), None)
             if parameter is not None:

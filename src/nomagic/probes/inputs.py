@@ -1,7 +1,7 @@
-"""What really enters the network: statistics of the tensor that goes into its first layer with weights.
+"""What really enters the network: the tensor that goes into its first layer with weights.
 
-Taken at looked ticks, in training and in evaluation; for each column (feature or channel) of the first few thousand rows. Where
-the first layer is a norm or an embedding, the row says so.
+Taken at looked ticks, in training and in evaluation; for each column (feature or channel) of the
+first few thousand rows. Where the first layer is a norm or an embedding, the row says so.
 """
 
 from __future__ import annotations
@@ -36,10 +36,14 @@ FINITE = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One feature or channel. ``typical`` is the median of the absolute values that are not zero, ``levels`` the
-    number of different values, ``common`` the share of the most frequent one; of the ``others``, how many there are, ``stretch`` is
-    the largest distance from it in median distances. ``outlying`` is the largest distance from the median in interquartile ranges, and ``rest`` the same
-    without the outermost 1 % of rows; ``repeated`` says that the outermost values are one number.
+    """One feature or channel.
+
+    ``typical`` is the median of the absolute values that are not zero,
+    ``levels`` the number of different values, ``common`` the share of the most frequent one; of
+    the ``others``, how many there are, ``stretch`` is the largest distance from it in median
+    distances. ``outlying`` is the largest distance from the median in interquartile ranges, and
+    ``rest`` the same without the outermost 1 % of rows; ``repeated`` says that the outermost
+    values are one number.
     """
 
     index: int
@@ -59,7 +63,7 @@ class Column:
 
     @property
     def discrete(self) -> bool:
-        """Whether the column holds one value, two, or a few: a constant, a flag, a one-hot code, a small count."""
+        """Whether the column holds a few values: a constant, a flag, a one-hot code, a count."""
         return self.levels <= 8
 
 
@@ -67,9 +71,11 @@ class Column:
 class Input:
     """What enters one first layer: ``kind`` is ``weights``, ``norm`` or ``embedding``.
 
-    ``place`` is the line of the outermost call, ``layer`` the first layer's name, ``normed`` that a norm follows it. ``rms``, ``std``
-    and ``largest`` are of all values seen in training; the ``held_`` ones of evaluations. ``broken`` of ``looked`` training batches
-    held NaN or infinity, ``ruined`` says that the loss was not finite in such a tick.
+    ``place`` is the line of the outermost call, ``layer`` the first layer's name, ``normed`` that a
+    norm follows it. ``rms``, ``low``, ``high`` and ``bulk`` (90 % of the absolute values stay
+    below) are of all values seen in training; the ``held_`` ones of evaluations. ``broken`` of
+    ``looked`` training batches held NaN or infinity, ``ruined`` says that the loss was not finite
+    in such a tick.
     """
 
     place: Place | None
@@ -88,12 +94,12 @@ class Input:
     broken_rows: int = 0
     ruined: bool = False
     rms: float = math.nan
-    std: float = math.nan
+    bulk: float = math.nan
     low: float = math.nan
     high: float = math.nan
     held_looks: int = 0
     held_rows: int = 0
-    held_std: float = math.nan
+    held_bulk: float = math.nan
     held_low: float = math.nan
     held_high: float = math.nan
     held_place: Place | None = None
@@ -121,7 +127,10 @@ class _Input:
 
 
 class Inputs(Probe[Input]):
-    """What enters the first layer of each network that is trained."""
+    """What enters the first layer of each network that is trained.
+
+    ``lost`` says that the loss ended as NaN or infinity.
+    """
 
     needs: ClassVar[tuple[type[Probe[Any]], ...]] = (Loaders,)
 
@@ -132,22 +141,23 @@ class Inputs(Probe[Input]):
         self._output: Any = None
         self._current: _Input | None = None
         self._waiting: list[tuple[_Input, Call, Any]] = []
-        self._broken: list[_Input] = []
+        self._loss: Any = None
+        self.lost = False
 
     def on_layer(self, layer: Layer) -> None:
-        """A layer ended: is it the first with weights in its outermost call?"""
+        """A layer ended: take its input if it is the first with weights in its outermost call."""
         call = layer.call
         if call is None:
             return
         if call is self._call:
             self._follows(layer)
             return
-        kind = role(layer.module)
-        if kind is None:
-            return
-        tensor = given(layer.args)
-        if tensor is None:
-            return
+        kind, tensor = role(layer.module), given(layer.args)
+        if kind is not None and tensor is not None:
+            self._begins(layer, call, kind, tensor)
+
+    def _begins(self, layer: Layer, call: Call, kind: str, tensor: Tensor) -> None:
+        """The first layer with weights: take some of what it was given."""
         self._call, self._output = call, given((layer.output,))
         loaders = self.run.probe(Loaders)
         key = (loaders.stretch(call.module)[0], loaders.stretch(layer.module)[0])
@@ -194,6 +204,7 @@ class Inputs(Probe[Input]):
 
     def on_backward(self, backward: Backward) -> None:
         """Gradients flow: what entered in this tick was for training."""
+        self._loss = backward.loss.detach()
         waiting, self._waiting = self._waiting, []
         broken: list[_Input] = []
         for entry, _, array in waiting[-8:]:
@@ -231,6 +242,9 @@ class Inputs(Probe[Input]):
     def on_end(self) -> None:
         """The script is over: plain rows."""
         self.rows += [_row(entry) for entry in self._inputs.values() if entry.looked]
+        loss, self._loss = self._loss, None
+        if loss is not None and not wrapped(loss):
+            self.lost = not math.isfinite(float(loss.float().sum()))
         self._inputs.clear()
         self._waiting.clear()
         self._call = self._output = self._current = None
@@ -239,7 +253,7 @@ class Inputs(Probe[Input]):
 
 
 def role(module: Any) -> str | None:
-    """What a layer with parameters of its own is: ``weights``, ``norm``, ``embedding``; None without."""
+    """What a layer with parameters is: ``weights``, ``norm``, ``embedding``; None without."""
     name = type(module).__name__
     if "Norm" in name:
         return "norm"
@@ -258,8 +272,10 @@ def given(args: Any) -> Tensor | None:
     return tensor
 
 
-def values(tensor: Tensor, module: Any, rows: bool = True) -> tuple[NDArray[np.float32], int] | None:
-    """Some rows of an input (none, if there are enough), its columns last, and how many samples of it are not finite."""
+def values(
+    tensor: Tensor, module: Any, rows: bool = True
+) -> tuple[NDArray[np.float32], int] | None:
+    """Rows of an input, columns last (one, if there are enough), and its non-finite samples."""
     import torch
 
     if tensor.is_complex() or tensor.is_quantized or tensor.is_nested or not tensor.numel():
@@ -273,7 +289,10 @@ def values(tensor: Tensor, module: Any, rows: bool = True) -> tuple[NDArray[np.f
         fine = torch.isfinite(tensor.detach()).reshape(len(tensor), -1).all(1)
         bad = len(tensor) - int(fine.sum())
     flat = moved.reshape(-1, moved.shape[-1]) if moved.ndim > 1 else moved.reshape(-1, 1)
-    flat = flat[:: max(1, -(-len(flat) // PER_LOOK)) if rows else len(flat) + 1, :: max(1, -(-flat.shape[1] // WIDE))]
+    flat = flat[
+        :: max(1, -(-len(flat) // PER_LOOK)) if rows else len(flat) + 1,
+        :: max(1, -(-flat.shape[1] // WIDE)),
+    ]
     return flat.to("cpu", torch.float32, copy=True).numpy(), bad
 
 
@@ -287,14 +306,14 @@ def _row(entry: _Input) -> Input:
     if len(finite):
         facts |= {
             "rms": math.sqrt(float((finite.astype(np.float64) ** 2).mean())),
-            "std": float(finite.astype(np.float64).std()),
+            "bulk": bulk(finite),
             "low": float(finite.min()),
             "high": float(finite.max()),
         }
     finite = held[np.isfinite(held)]
     if len(finite):
         facts |= {
-            "held_std": float(finite.astype(np.float64).std()),
+            "held_bulk": bulk(finite),
             "held_low": float(finite.min()),
             "held_high": float(finite.max()),
         }
@@ -311,6 +330,15 @@ def _row(entry: _Input) -> Input:
         held_loader=entry.held_loader,
         columns=tuple(column(i, pool[:, i]) for i in range(pool.shape[1])),
         **facts,
+    )
+
+
+def bulk(x: NDArray[np.float32]) -> float:
+    """What 90 % of the absolute values stay below; the root mean square where that is zero."""
+    import numpy as np
+
+    return float(np.quantile(np.abs(x), 0.9)) or math.sqrt(
+        float((x.astype(np.float64) ** 2).mean())
     )
 
 
@@ -362,8 +390,10 @@ def skewness(x: NDArray[np.float64]) -> float:
 
 
 def outliers(x: NDArray[np.float64]) -> tuple[float, float, bool]:
-    """The farthest value from the median in interquartile ranges, the farthest without the outermost 1 %, and whether these
-    outermost values are one repeated number.
+    """The farthest value from the median in interquartile ranges, and what is known of it.
+
+    The second is the farthest without the outermost 1 %, the third tells whether these outermost
+    values are one repeated number.
     """
     import numpy as np
 

@@ -1,12 +1,12 @@
-"""Every DataLoader of the script: how it is built, what it fed (training or evaluation), which rows it shares with others.
+"""Every DataLoader of the script: how it is built, what it fed, which rows it shares.
 
-What a loader feeds is judged by what happens between its batches: a backward makes it training, module calls without
-gradients and no backward make it evaluation. Rows are compared by their indices in the same data set; datasets are
-never read.
+What a loader feeds is judged by what happens between its batches: a backward makes it training,
+module calls without gradients and no backward make it evaluation. Rows are compared by their
+indices in the same data set; datasets are never read.
 
-One script can train several networks, or one several times (folds, sweeps): a *stretch* is what one network was trained
-on between the construction of an optimizer (or the loading of weights) and the next. Only loaders that served the same
-network in the same stretch are compared.
+One script can train several networks, or one several times (folds, sweeps): a *stretch* is what one
+network was trained on between the construction of an optimizer (or the loading of weights) and the
+next. Only loaders that served the same network in the same stretch are compared.
 """
 
 from __future__ import annotations
@@ -38,17 +38,21 @@ INDICES = 1_000_000
 """Rows of a loader whose indices are kept for comparing."""
 NAMED = re.compile(r"^\s*(?:self\.)?(\w+)\s*(?::[^=]+)?=[^=]")
 SCORING = frozenset(
-    "cross_entropy nll_loss mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy "
-    "binary_cross_entropy_with_logits eq __eq__ ne __ne__".split()
+    {
+        *("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"),
+        *("binary_cross_entropy", "binary_cross_entropy_with_logits"),
+        *("eq", "__eq__", "ne", "__ne__"),
+    }
 )
 """Functions that compare predictions with labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """``rows`` of the held-out loader's ``of`` rows are also in training loader number ``training``.
+    """Of the held-out loader's ``of`` rows ``rows`` are also in the training loader ``training``.
 
-    ``whole`` says that these are (nearly) all rows of that training loader, too: the training set itself.
+    ``whole`` says that these are (nearly) all rows of that training loader, too: the training set
+    itself.
     """
 
     training: int
@@ -64,12 +68,14 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """One DataLoader. ``training`` and ``evaluations`` count batches followed by a backward, and whole passes without.
+    """One DataLoader.
 
-    ``sampler`` is ``sequential``, ``random``, ``weighted``, ``iterable`` or ``other``; ``per_pass`` the batches of one
-    pass. ``stored`` names random generators that live on the dataset or its transforms and are drawn
-    from when a sample is fetched. ``scored`` says that its batches' labels met predictions. ``before`` the tick at which it was last
-    evaluated, ``since`` the one at which it first trained.
+    ``training`` counts batches followed by a backward, ``evaluations`` whole passes without.
+    ``sampler`` is ``sequential``, ``random``, ``weighted``, ``iterable`` or ``other``; ``per_pass``
+    the batches of one pass. ``stored`` names random generators that live on the dataset or its
+    transforms and are drawn from when a sample is fetched. ``scored`` says that its batches' labels
+    met predictions. ``before`` the tick at which it was last evaluated, ``since`` the one at which
+    it first trained.
     """
 
     number: int
@@ -124,8 +130,10 @@ class Entry:
 class Loaders(Probe[Loader]):
     """The DataLoaders of the script, in the order of their construction.
 
-    While the script runs, ``network`` says whether the last outermost call was of a module with parameters (not a loss),
-    ``current`` is the loader that fed it (None: no loader did), ``stretch`` tells in which stretch a module is.
+    While the script runs, ``network`` says whether the last outermost call was of a module with
+    parameters (not a loss), ``current`` is the loader that fed it (None: no loader did),
+    ``stretch`` tells in which stretch a module is. ``scored_lines`` are the call lines of
+    evaluations without a loader whose outputs met labels.
     """
 
     always: ClassVar[tuple[str, ...]] = ("on_batch", "on_call", "on_backward")
@@ -142,7 +150,9 @@ class Loaders(Probe[Loader]):
         self._counts: dict[int, int] = {}
         self._pending = ""
         self._active: list[Entry] = []
+        self.scored_lines: set[Place | None] = set()
         self._scoring: Entry | None = None
+        self._line: tuple[Place | None] | None = None
         self._last: Stretch | None = None
 
     # -- which network, which stretch ---------------------------------------------------------
@@ -157,7 +167,7 @@ class Loaders(Probe[Loader]):
         return number, -1 if self._pending == "optimizer" else self._counts.get(number, 0)
 
     def _is_network(self, module: Any) -> bool:
-        """Whether a module has parameters; losses and activations, called on their own, have none."""
+        """Whether a module has parameters; losses and activations on their own have none."""
         known = self._hollow.get(id(module))
         if known is not None and known() is module:
             return False
@@ -236,7 +246,7 @@ class Loaders(Probe[Loader]):
             entry.size = height(batch.value)
 
     def on_call(self, call: Call) -> None:
-        """A network was called: on which loader's batch?"""
+        """A network was called: find the loader whose batch it was called on."""
         self.network = self._is_network(call.module)
         if not self.network:
             return
@@ -246,6 +256,7 @@ class Loaders(Probe[Loader]):
             if entry is not None and not fits(call, entry.size):
                 entry = None
         self.current = self._scoring = entry
+        self._line = (call.place,) if entry is None and not call.grads else None
         if entry is None:
             return
         entry.calls += 1
@@ -259,9 +270,13 @@ class Loaders(Probe[Loader]):
                 entry.pass_keys[key] = self.run.tick
 
     def on_op(self, op: Op) -> None:
-        """After an evaluation call: does the script compare its output with labels?"""
-        if self._scoring is not None and not op.modules and op.name in SCORING:
+        """After an evaluation call: see whether the script compares its output with labels."""
+        if op.name not in SCORING:
+            return
+        if self._scoring is not None:
             self._scoring.scored = True
+        if self._line is not None:
+            self.scored_lines.add(self._line[0])
 
     def on_backward(self, backward: Backward) -> None:
         """Gradients flow: the loader whose batch is in hand fed training."""
@@ -279,7 +294,7 @@ class Loaders(Probe[Loader]):
         if holder is not None and holder not in self._active and holder.graded:
             holder.pass_training += 1
         self._active.clear()
-        self._scoring = None
+        self._scoring = self._line = None
 
     def _train(self, entry: Entry, calls: list[Call]) -> None:
         entry.training += 1
@@ -340,7 +355,7 @@ class Loaders(Probe[Loader]):
 
 
 def served(trained: dict[Stretch, int], evaluated: dict[Stretch, int]) -> bool:
-    """Whether some network was trained on the one before it was evaluated on the other, in one stretch.
+    """Whether a network was evaluated on the one after training on the other, in one stretch.
 
     A network that was never trained itself (an average, a copy) counts as the only one that was.
     """
@@ -352,7 +367,7 @@ def served(trained: dict[Stretch, int], evaluated: dict[Stretch, int]) -> bool:
 
 
 def common(training: NDArray[np.int64], held: NDArray[np.int64]) -> tuple[int, float]:
-    """How many of the held-out rows were trained on, and which share of the training rows they are."""
+    """How many held-out rows were trained on, and which share of the training rows they are."""
     import numpy as np
 
     shared = np.isin(held, training)
@@ -360,7 +375,7 @@ def common(training: NDArray[np.int64], held: NDArray[np.int64]) -> tuple[int, f
     return count, count / max(1, len(np.unique(training)))
 
 
-# -- reading a loader ----------------------------------------------------------------------------
+# -- reading a loader --------------------------------------------------------------------------
 
 
 def facts(loader: Any) -> dict[str, Any]:
@@ -418,12 +433,13 @@ def innermost(loader: Any) -> Any:
     """The sampler of single rows, below batch samplers and their wrappers."""
     from torch.utils.data import BatchSampler
 
-    sampler = loader.batch_sampler if loader.batch_sampler is not None else loader.sampler
+    sampler: Any = loader.batch_sampler if loader.batch_sampler is not None else loader.sampler
     for _ in range(4):
+        inside: Any = getattr(sampler, "batch_sampler", None)
         if type(sampler) is BatchSampler:
             sampler = sampler.sampler
-        elif isinstance(getattr(sampler, "batch_sampler", None), BatchSampler):
-            sampler = sampler.batch_sampler
+        elif isinstance(inside, BatchSampler):
+            sampler = inside
     return sampler
 
 
@@ -478,7 +494,7 @@ def handle(thing: Any) -> object:
 
 
 def same(one: object, other: object) -> bool:
-    """Whether two handles are of one living dataset (or were: dead references that are one object)."""
+    """Whether two handles are of one dataset."""
     if not isinstance(one, weakref.ref) or not isinstance(other, weakref.ref):
         return False
     return one is other
@@ -491,7 +507,7 @@ def height(value: Any) -> int:
 
 
 def fits(call: Call, size: int) -> bool:
-    """Whether a call can be on the batch in hand: as many rows, or a multiple (views, sequences); fewer at its end."""
+    """Whether a call can be on the batch in hand: as many rows, a multiple or a fraction."""
     tensor = first(call.args) if call.args else first(call.kwargs)
     if tensor is None or not size or not tensor.ndim:
         return True
@@ -524,11 +540,11 @@ def variable(place: Place | None) -> str:
     return found[1] if found else ""
 
 
-# -- random generators that loader workers copy ------------------------------------------------------
+# -- random generators that loader workers copy ------------------------------------------------
 
 
 def generators(loader: Any) -> Iterator[str]:
-    """Generators stored on the dataset or its transforms (or in module globals) that fetching a sample uses."""
+    """Generators on the dataset, its transforms or the module that fetching a sample uses."""
     dataset = whole(loader.dataset)[0]
     seen: set[int] = set()
     for owner, label in parts(dataset, type(dataset).__name__, seen):
@@ -567,7 +583,9 @@ def fetching(owner: Any) -> Iterator[CodeType]:
     done: set[str] = set()
     while queue:
         name = queue.pop()
-        function = getattr(getattr(type(owner), name, None), "__wrapped__", getattr(type(owner), name, None))
+        function = getattr(
+            getattr(type(owner), name, None), "__wrapped__", getattr(type(owner), name, None)
+        )
         if name in done or not isinstance(function, FunctionType):
             continue
         done.add(name)
@@ -589,7 +607,7 @@ def spaces(owner: Any) -> dict[str, Any]:
     if isinstance(owner, FunctionType):
         cells = zip(owner.__code__.co_freevars, owner.__closure__ or (), strict=False)
         return {**owner.__globals__, **{name: contents(cell) for name, cell in cells}}
-    function = getattr(type(owner), "__getitem__", None) or getattr(type(owner), "__call__", None)
+    function = vars(type(owner)).get("__getitem__") or vars(type(owner)).get("__call__")
     return function.__globals__ if isinstance(function, FunctionType) else {}
 
 
@@ -608,4 +626,6 @@ def is_generator(value: Any) -> bool:
     import numpy as np
     import torch
 
-    return isinstance(value, np.random.Generator | np.random.RandomState | random.Random | torch.Generator)
+    return isinstance(
+        value, np.random.Generator | np.random.RandomState | random.Random | torch.Generator
+    )

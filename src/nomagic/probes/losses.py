@@ -52,6 +52,8 @@ NODES = 20_000
 """Nodes of the autograd graph that are searched for the losses of a backward."""
 PATIENT = 4
 """Ticks that a loss may wait for its backward: several can be computed before the first is sent."""
+WAITING = 4096
+"""Losses that may wait at a time; an evaluation without no_grad lets thousands wait in vain."""
 HISTORY = 256
 """Values kept of one line, over the whole run."""
 
@@ -270,7 +272,7 @@ class Losses(Probe[Loss]):
             line.tick, line.in_tick = self.run.tick, 0
         line.in_tick += 1
         line.calls += 1
-        if order is not None and not line.fed:
+        if order is not None and not line.fed and len(self._waiting) < WAITING:
             self._waiting.append((order, line, self.run.tick))
         if line.in_tick <= PER_TICK:
             self._measure(op, line, kind, given)

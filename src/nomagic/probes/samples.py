@@ -1,8 +1,9 @@
-"""The rows that training and evaluation saw, by a hash of their content: which occur twice, which occur in both.
+"""The rows of training and evaluation, by their content: which occur twice, which in both.
 
-Rows are read where they lie still: from the tensors of a TensorDataset or the arrays that a dataset object holds, else from
-the batches as they pass, while the time budget allows. Random generators are not touched and no dataset is
-asked for a sample. A row says something only if it is rich: rows of a few discrete numbers come twice by chance.
+Rows are read where they lie still: from the tensors of a TensorDataset or the arrays that a dataset
+object holds, else from the batches as they pass, while the time budget allows. Random generators
+are not touched and no dataset is asked for a sample. A row says something only if it is rich: rows
+of a few discrete numbers come twice by chance.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nomagic.probes.batches import Batches, fingerprint, wrapped
 from nomagic.probes.loaders import Entry, Loaders, Stretch, first, served, whole
 from nomagic.probes.probe import Probe
 from nomagic.probes.run import Backward, Batch, Call
-from nomagic.probes.trace import tensors
 from nomagic.words import Place
 
 if TYPE_CHECKING:
@@ -39,10 +39,13 @@ SURE = 10.0
 class Split:
     """Rows that came from one loader (``loader`` is its number) or from one line.
 
-    ``copies`` are rows that are equal to another row of the split, ``by_chance`` says that they look drawn with
-    replacement, ``by_class`` that only rarer classes have them (oversampling). ``rich`` tells whether equal rows mean
-    anything, ``width`` how many values of a row were compared. ``constant`` rows hold one single value, with labels of ``constant_classes`` classes.
-    ``shared`` of the rows of an evaluation were trained on before, by the split ``training``.
+    ``copies`` are rows that are equal to another row of the split, ``by_chance`` says that they
+    look drawn with replacement, ``by_class`` that only rarer classes have them (oversampling).
+    ``rich`` tells whether equal rows mean anything, ``width`` how many values of a row were
+    compared. ``constant`` rows hold one single value, with labels of ``constant_classes`` classes.
+    ``shared`` of the rows of an evaluation were trained on before, by the split ``training``;
+    ``scored`` says that its outputs met labels. ``broken`` rows hold NaN or infinity, the ``first``
+    of them at these indices.
     """
 
     role: Literal["training", "evaluation"]
@@ -58,6 +61,9 @@ class Split:
     constant_classes: int = 0
     shared: int = 0
     training: int = -1
+    scored: bool = False
+    broken: int = 0
+    first: tuple[int, ...] = ()
 
     @property
     def share(self) -> float:
@@ -77,6 +83,7 @@ class _Source:
     tick: int = 0
     matrix: Any = None
     labels: dict[int, int] = field(default_factory=dict[int, int])
+    broken: list[int] = field(default_factory=list[int])
     constant: int = 0
     constant_labels: set[int] = field(default_factory=set[int])
     stale: int = 0
@@ -101,7 +108,7 @@ class Samples(Probe[Split]):
         self._candidate: tuple[Stretch, Place | None, NDArray[np.float32], int] | None = None
         self._whole: dict[Place | None, _Source] = {}
 
-    # -- loaders --------------------------------------------------------------------------------
+    # -- loaders -------------------------------------------------------------------------------
 
     def on_epoch(self, loader: Any, place: Place | None) -> None:
         """A pass begins: read the rows where they lie, once."""
@@ -126,7 +133,7 @@ class Samples(Probe[Split]):
         if rows is not None:
             add(source, rows, None, self.run.tick)
 
-    # -- lines ----------------------------------------------------------------------------------
+    # -- lines ---------------------------------------------------------------------------------
 
     def on_call(self, call: Call) -> None:
         """A network was called on rows that no loader handed out."""
@@ -200,7 +207,7 @@ class Samples(Probe[Split]):
         add(source, rows, None, self.run.tick)
         source.stale = source.stale + 1 if len(source.ticks) - before < 0.02 * len(rows) else 0
 
-    # -- the end ----------------------------------------------------------------------------------
+    # -- the end -------------------------------------------------------------------------------
 
     def on_end(self) -> None:
         """The script is over: compare the splits, keep plain rows."""
@@ -212,9 +219,16 @@ class Samples(Probe[Split]):
         self.rows += [split("training", source) for source in self._whole.values() if source.counts]
         full = [source for source in self._trained.values() if len(source.prints) == 1]
         self.rows += [split("training", source) for source in full]  # one batch was all the data
-        self.rows += [split("evaluation", *compared) for compared in self._evaluations()]
+        self.rows += [self._evaluated(*compared) for compared in self._evaluations()]
         for held in (self._loaders, self._trained, self._held, self._whole):
             held.clear()
+
+    def _evaluated(self, source: _Source, shared: int, training: int) -> Split:
+        lines = self.run.probe(Loaders).scored_lines
+        scored = source.entry.scored if source.entry is not None else source.place in lines
+        return replace(
+            split("evaluation", source), shared=max(0, shared), training=training, scored=scored
+        )
 
     def _evaluations(self) -> Iterator[tuple[_Source, int, int]]:
         """Each evaluation with how many of its rows were trained on before, and where."""
@@ -225,7 +239,9 @@ class Samples(Probe[Split]):
         pooled: dict[tuple[Any, ...], tuple[_Source, int, int]] = {}
         for (key, place, _), source in self._held.items():
             shared, number = most(source, self._training_of_line(key, source))
-            familiar = shared >= 0.95 * source.counts.total()  # a look at the training data, not at held-out rows
+            familiar = (
+                shared >= 0.95 * source.counts.total()
+            )  # a look at the training data, not at held-out rows
             known = pooled.get((key, place, familiar))
             if known is None:
                 pooled[key, place, familiar] = source, shared, number
@@ -255,7 +271,7 @@ class Samples(Probe[Split]):
 
 
 def most(held: _Source, trained: Iterator[tuple[int, set[int]]]) -> tuple[int, int]:
-    """The most rows that an evaluation shares with a training source, and that source's loader number."""
+    """The most rows shared with one training source, and the number of its loader."""
     best, number = 0, -1
     for other, hashes in trained:
         shared = sum(n for value, n in held.counts.items() if value in hashes)
@@ -271,7 +287,7 @@ def merge(into: _Source, other: _Source) -> None:
         into.matrix = join(into.matrix, other.matrix)
 
 
-def split(role: Literal["training", "evaluation"], source: _Source, shared: int = 0, training: int = -1) -> Split:
+def split(role: Literal["training", "evaluation"], source: _Source) -> Split:
     """The finished row of a source."""
     rows = source.counts.total()
     copies = rows - len(source.counts)
@@ -281,22 +297,23 @@ def split(role: Literal["training", "evaluation"], source: _Source, shared: int 
         loader=source.entry.number if source.entry is not None else -1,
         rows=rows,
         copies=copies,
-        rich=source.matrix is not None and bits(source.matrix) >= 2 * math.log2(max(2, rows)) + SURE,
+        rich=source.matrix is not None
+        and bits(source.matrix) >= 2 * math.log2(max(2, rows)) + SURE,
         width=source.matrix.shape[1] if source.matrix is not None else 0,
         by_chance=bootstrap(source.counts),
         by_class=oversampled(source.counts, source.labels),
         constant=source.constant,
         constant_classes=len(source.constant_labels),
-        shared=shared,
-        training=training,
+        broken=len(source.broken),
+        first=tuple(source.broken[:5]),
     )
 
 
-# -- reading rows ---------------------------------------------------------------------------------------
+# -- reading rows ------------------------------------------------------------------------------
 
 
 def lying(loader: Any, entry: Entry) -> tuple[NDArray[np.float32] | None, NDArray[np.int64] | None]:
-    """The rows of a loader's dataset, and their class labels, read from the tensors or arrays it holds."""
+    """A loader's rows and class labels, read from the tensors or arrays its dataset holds."""
     import numpy as np
     import torch
     from torch.utils.data import IterableDataset, TensorDataset
@@ -310,14 +327,20 @@ def lying(loader: Any, entry: Entry) -> tuple[NDArray[np.float32] | None, NDArra
         held: list[Any] = list(base.tensors)
     else:
         count = len(base) if hasattr(base, "__len__") else 0
-        held = [value for value in vars(base).values() if is_array(value, count)] if hasattr(base, "__dict__") else []
+        held = (
+            [value for value in vars(base).values() if is_array(value, count)]
+            if hasattr(base, "__dict__")
+            else []
+        )
     wide = [array for array in held if array.ndim >= 2 and str(array.dtype).split(".")[-1] in KINDS]
     if not wide:
         return None, None
     data = max(wide, key=lambda array: math.prod(array.shape[1:]))
     if isinstance(data, torch.Tensor) and data.device.type != "cpu":
         return None, None
-    rows = matrix(data[torch.from_numpy(picked)] if isinstance(data, torch.Tensor) else data[picked])
+    rows = matrix(
+        data[torch.from_numpy(picked)] if isinstance(data, torch.Tensor) else data[picked]
+    )
     flat = [a for a in held if a.ndim == 1 and not str(a.dtype).split(".")[-1].startswith("float")]
     labels = np.asarray(flat[0])[picked].astype(np.int64) if len(flat) == 1 else None
     return rows, labels
@@ -330,15 +353,24 @@ KINDS = frozenset({"float16", "float32", "float64", "bfloat16", "uint8"})
 def is_array(value: Any, count: int) -> bool:
     """Whether an attribute holds one row for each sample."""
     shape = getattr(value, "shape", None)
-    return bool(hasattr(value, "dtype") and isinstance(shape, tuple) and len(shape) and shape[0] == count > 1)
+    return bool(
+        hasattr(value, "dtype")
+        and isinstance(shape, tuple)
+        and len(shape)
+        and shape[0] == count > 1
+    )
 
 
 def matrix(tensor: Any) -> NDArray[np.float32] | None:
-    """The rows of a batch as a matrix of at most `COLUMNS` values each; None for what cannot be rows."""
+    """The rows of a batch, at most `COLUMNS` values each; None for what cannot be rows."""
     import numpy as np
     import torch
 
-    if tensor is None or getattr(tensor, "ndim", 0) < 2 or str(tensor.dtype).split(".")[-1] not in KINDS:
+    if (
+        tensor is None
+        or getattr(tensor, "ndim", 0) < 2
+        or str(tensor.dtype).split(".")[-1] not in KINDS
+    ):
         return None
     if isinstance(tensor, torch.Tensor):
         if tensor.device.type != "cpu" or tensor.layout is not torch.strided or wrapped(tensor):
@@ -351,18 +383,36 @@ def matrix(tensor: Any) -> NDArray[np.float32] | None:
     return array[:, :: max(1, -(-width // COLUMNS))].astype(np.float32) if width else None
 
 
-def add(source: _Source, rows: NDArray[np.float32], labels: NDArray[np.int64] | None, tick: int) -> None:
+def add(
+    source: _Source, rows: NDArray[np.float32], labels: NDArray[np.int64] | None, tick: int
+) -> None:
     """Take rows into a source."""
     import numpy as np
 
     rows = np.ascontiguousarray(rows if source.raw else rows[:AT_ONCE])
     if not rows.size:
         return
+    if source.raw:
+        source.broken += np.flatnonzero(~np.isfinite(rows).all(1)).tolist()
     flat = np.zeros(len(rows), dtype=bool)
     if rows.shape[1] >= 16:
         flat = (rows == rows[:, :1]).all(1)
         source.constant += int(flat.sum())
     marks = [hash(row) for row in rows.view(f"V{rows.shape[1] * rows.itemsize}").ravel().tolist()]
+    note(source, marks, flat, labels, tick)
+    if source.matrix is None or len(source.matrix) < 1_000:
+        kept = rows[~flat][:: max(1, len(rows) // 1_000)].copy()
+        source.matrix = kept if source.matrix is None else join(source.matrix, kept)
+
+
+def note(
+    source: _Source,
+    marks: list[int],
+    flat: NDArray[np.bool_],
+    labels: NDArray[np.int64] | None,
+    tick: int,
+) -> None:
+    """Count rows by their hashes; those of one single value apart."""
     told = labels.tolist() if labels is not None and len(labels) == len(marks) else None
     for i, mark in enumerate(marks):
         if flat[i]:
@@ -373,9 +423,6 @@ def add(source: _Source, rows: NDArray[np.float32], labels: NDArray[np.int64] | 
         source.ticks.setdefault(mark, tick)
         if told is not None:
             source.labels[mark] = told[i]
-    if source.matrix is None or len(source.matrix) < 1_000:
-        kept = rows[~flat][:: max(1, len(rows) // 1_000)].copy()
-        source.matrix = kept if source.matrix is None else join(source.matrix, kept)
 
 
 def join(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -385,11 +432,11 @@ def join(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.flo
     return np.concatenate([one, other]) if one.shape[1] == other.shape[1] else one
 
 
-# -- what equal rows mean ----------------------------------------------------------------------------------
+# -- what equal rows mean ----------------------------------------------------------------------
 
 
 def bits(rows: NDArray[np.float32]) -> float:
-    """How much a row tells: bits by which two random rows differ, summed over columns that hold more than two values."""
+    """Bits by which two random rows differ, over the columns that hold more than two values."""
     import numpy as np
 
     total = 0.0
@@ -401,7 +448,7 @@ def bits(rows: NDArray[np.float32]) -> float:
 
 
 def bootstrap(counts: Counter[int]) -> bool:
-    """Whether rows come as often as when drawn with replacement: once 58 %, twice 29 %, more often 13 % of them."""
+    """Whether rows come as when drawn with replacement: 58 % of them once, 29 % twice."""
     different = len(counts)
     if different < 50:
         return False

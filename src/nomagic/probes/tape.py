@@ -7,8 +7,10 @@ that led to the loss, the modules as they were before, and the data. `nomagic.re
 from __future__ import annotations
 
 import copy
+import math
 import random
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,6 +34,8 @@ ATTEMPTS = 4
 """Ticks that are recorded for one line until it succeeds."""
 STEPS = 5_000
 """Calls and functions on one tape."""
+LATEST = 16
+"""Last losses that are kept of a line."""
 SHAPES = 32
 """Different shapes of a call's first input that are noted, and lines that they are noted for."""
 
@@ -76,13 +80,15 @@ class Datum:
     """A tensor that came from outside: data, target, constant, hidden state.
 
     ``loaded`` when it came from a DataLoader (``collated``: that stacks samples along the first dimension),
-    ``drawn`` when random numbers are part of its values.
+    ``drawn`` when random numbers are part of its values, ``computed`` when a network's output without
+    gradients is (a teacher's, a target network's).
     """
 
     value: Tensor
     loaded: bool = False
     collated: bool = False
     drawn: bool = False
+    computed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,7 @@ class Tape:
 
     ``loss`` says where the loss is, ``value`` what it was. ``final`` holds the last values of all parameters and buffers
     of the run (in the order of `state`), or None where they are not known. ``built`` are the lines that constructed
-    the modules, ``places`` those of their parts, by name.
+    the modules, ``places`` those of their parts, by name; ``late`` is the loss near the end of the run.
     """
 
     place: Place | None
@@ -126,6 +132,7 @@ class Tape:
     places: tuple[dict[str, Place], ...] = ()
     originals: list[Tensor] = field(default_factory=lambda: [])
     final: list[Tensor] | None = None
+    late: float = math.nan
 
     @property
     def model(self) -> int:
@@ -166,6 +173,7 @@ class Tapes(Probe[Tape]):
         self._skip = False
         self._starts: set[Place | None] = set()
         self.shapes: dict[Place | None, set[tuple[int, ...]]] = {}
+        self._losses: dict[Place | None, deque[tuple[int, Tensor]]] = {}
         self._tried: dict[Place | None, int] = {}
 
     # -- hearing --------------------------------------------------------------------------
@@ -180,6 +188,8 @@ class Tapes(Probe[Tape]):
         if call.grads:
             self._note_shape(call)
             self._hear(call.place, lambda now: now.leave(call))
+        elif self._now is not None:
+            self._hear(call.place, lambda now: now.computed(call))
 
     def on_op(self, op: Op) -> None:
         """A function outside modules is a step if a weight or an earlier step is part of it."""
@@ -191,6 +201,7 @@ class Tapes(Probe[Tape]):
 
     def on_backward(self, backward: Backward) -> None:
         """The tick is over: keep what led to this loss, if this line's tape is not yet kept."""
+        self._note_loss(backward)
         now, self._now, self._skip = self._now, None, len(self.rows) >= TAPES
         if now is None or not now.steps:
             return
@@ -210,9 +221,10 @@ class Tapes(Probe[Tape]):
         """Keep the last values of the weights, let go of the weights themselves."""
         self._now = None
         for index, tape in enumerate(self.rows):
-            if tape.originals:
-                final = [tensor.detach().clone() for tensor in tape.originals]
-                self.rows[index] = replace(tape, final=final, originals=[])
+            final = [tensor.detach().clone() for tensor in tape.originals] or None
+            late = self._late(tape.place)
+            self.rows[index] = replace(tape, final=final, originals=[], late=late)
+        self._losses.clear()
         if self.rows:
             self.trouble = ""
         elif not self.trouble:
@@ -243,6 +255,16 @@ class Tapes(Probe[Tape]):
             self.trouble = self.trouble or _said(error)
             self._starts.add(now.start)
             self._drop()
+
+    def _note_loss(self, backward: Backward) -> None:
+        if self.run.looking and len(self._losses) < SHAPES and backward.loss.numel() == 1:
+            kept = self._losses.setdefault(backward.place, deque(maxlen=LATEST))
+            kept.append((backward.tick, backward.loss.detach().clone()))
+
+    def _late(self, place: Place | None) -> float:
+        """The mean of the last losses, if they are from the last half of the run."""
+        kept = [loss for tick, loss in self._losses.get(place, ()) if tick > self.run.tick / 2]
+        return sum(float(loss) for loss in kept) / len(kept) if kept else math.nan
 
     def _note_shape(self, call: Call) -> None:
         shapes = self.shapes.setdefault(call.place, set())
@@ -321,6 +343,11 @@ class _Recording:
             Step(op.name, -1, op.func, args, kwargs, op.grads, op.place, (), _casts(), before),
             op.output,
         )
+
+    def computed(self, call: Call) -> None:
+        """What a network gives without gradients is data, but not given by the world."""
+        for tensor in leaves(call.output):
+            self._facts[id(tensor)] = (weakref.ref(tensor), frozenset({"computed"}))
 
     def fact(self, op: Op) -> None:
         """A function on data alone: what is known of its arguments is known of its result."""
@@ -504,7 +531,9 @@ class _Recording:
             else:
                 known = self._known(tensor)
                 marks[index] = Outside(len(data))
-                facts = {name: name in known for name in ("loaded", "collated", "drawn")}
+                facts = {
+                    name: name in known for name in ("loaded", "collated", "drawn", "computed")
+                }
                 data.append(Datum(tensor.detach().clone(), **facts))
         return marks, tuple(data), weights
 

@@ -1,7 +1,8 @@
 """Where the time of a training step goes: waiting for the loader, and the rest.
 
-Per tick and loader: the seconds in which a batch was waited for, and the seconds from one backward to the next. The first ticks
-(start-up, workers that begin) are left out; medians do not mind the first batch of an epoch.
+Per tick and loader: the seconds in which a batch was waited for, and the seconds from one backward
+to the next. The first ticks (start-up, workers that begin) are left out; medians do not mind the
+first batch of an epoch.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ KEPT = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A training loader's waits: ``typical`` is the median of one tick, ``step`` the median of the whole tick without our own
-    work, ``total`` the sum over all ticks, in seconds. ``device`` is where the network computed.
+    """A training loader's waits, in seconds.
+
+    ``typical`` is the median of one tick, ``step`` the median of the
+    whole tick without our own work, ``total`` the sum over all ticks. ``device`` is
+    where the network computed.
     """
 
     loader: int

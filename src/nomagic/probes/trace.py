@@ -269,7 +269,8 @@ class Trace(Probe[Graph]):
         index = self._index(tensor)
         while index >= 0 and len(chain) < length:
             live = self._live[index]
-            chain.append(self._node(live, len(chain), ()))
+            made = {i: len(chain) + 1 for i in live.inputs if i >= 0}  # the next in the chain
+            chain.append(self._node(live, len(chain), made, measured=False))
             index = next((i for i in live.inputs if i >= 0), -1)
         return tuple(chain)
 
@@ -326,7 +327,7 @@ class Trace(Probe[Graph]):
                 queue.extend(i for i in live[index].inputs if 0 <= i < index)
         return sorted(wanted)
 
-    def _node(self, live: _Live, index: int, order: Any) -> Node:
+    def _node(self, live: _Live, index: int, order: Any, measured: bool = True) -> Node:
         op, layer = live.op, live.layer
         module = (op.modules[-1] if op.modules else None) if op is not None else layer and layer.module
         given = list(tensors((op.args, op.kwargs) if op is not None else layer and layer.args))
@@ -339,7 +340,7 @@ class Trace(Probe[Graph]):
             place=op.place if op is not None else self.run.built(module),
             module=self.run.name(module) if module is not None else "",
             kind=type(module).__name__ if module is not None else "",
-            inputs=tuple(order[i] if i in order else -1 for i in inputs) if order else (),
+            inputs=tuple(order[i] if i in order else -1 for i in inputs),
             parameters=tuple(name for name in named if name),
             shape=tuple(first.shape) if first is not None else (),
             shapes=tuple(tuple(tensor.shape) for tensor in given),
@@ -348,7 +349,7 @@ class Trace(Probe[Graph]):
             built=self.run.built(module) if module is not None else None,
             dtype=str(first.dtype).removeprefix("torch.") if first is not None else "",
             native=module is not None and type(module).__module__.startswith("torch.nn."),
-            rms=rms(first) if first is not None and order and any(named) else 0.0,
+            rms=rms(first) if first is not None and measured and any(named) else 0.0,
         )
 
     def on_end(self) -> None:

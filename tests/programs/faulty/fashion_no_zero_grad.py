@@ -1,5 +1,5 @@
 """Fashion-MNIST with a small CNN."""
-# consequence: watch-dead-units, overfit-one-batch
+# consequence: watch-dead-units, overfit-one-batch, beat-constant-input
 import argparse
 import os
 from pathlib import Path

@@ -1,17 +1,19 @@
-"""Keep the held-out data clean: never train on it, choose on one part of it, report on another, once.
+"""Keep held-out data clean: never train on it, choose on one part, report on another, once.
 
-In the end it is the score on data the network has not met that counts. A row that was also trained on scores memory, and a
-set that many choices were made on is no longer new.
+In the end it is the score on data the network has not met that counts. A row that was also trained
+on scores memory, and a set that many choices were made on is no longer new.
 
-Against: small projects do with one held-out split, and a score on training rows beside the real one is a good habit.
+Against: small projects do with one held-out split, and a score on training rows beside the real one
+is a good habit.
 
-Check: which rows the loaders that were only evaluated share with those that fed training, by index in the same dataset, and by
-content (see no-duplicates). More than 1 % of an evaluation's rows trained on before, but not all of them, is a
-fault; a warning where another evaluation is clean and no labels were seen to be compared in this one, as with pseudo-labels. All of
-them is a fault where the only evaluation is on a part of the training rows; where another is clean it is a
-training score. A classifier scored on nothing but its training rows is a warning; a loader named "test" that is read more than five
-times, a note. Folds, sweeps and several networks are compared each for itself. Not looked at: choices between runs, and
-which score a checkpoint was picked by.
+Check: which rows the loaders that were only evaluated share with those that fed training, by index
+in the same dataset, and by content (see no-duplicates). More than 1 % of an evaluation's rows
+trained on before, but not all of them, is a fault; a note where another evaluation is clean and no
+labels were seen to be compared in this one, as with pseudo-labels. All of them is a fault where the
+only evaluation is on a part of the training rows; where another is clean it is a training score. A
+classifier scored on nothing but its training rows is a warning; a loader named "test" that is read
+more than five times, a note. Folds, sweeps and several networks are compared each for itself. Not
+looked at: choices between runs, and which score a checkpoint was picked by.
 """
 
 from collections.abc import Iterator
@@ -36,7 +38,9 @@ def check(loaders: Loaders, samples: Samples, evaluations: Evaluations) -> Itera
     lines = [split for split in samples if split.role == "evaluation" and split.loader < 0]
     if not held and not lines:
         if samples.unread:
-            yield CouldNotLook("the rows of the evaluations could not be read, or there was no time")
+            yield CouldNotLook(
+                "the rows of the evaluations could not be read, or there was no time"
+            )
         else:
             yield NotApplicable("no evaluation of a network was seen")
         return
@@ -48,15 +52,21 @@ def check(loaders: Loaders, samples: Samples, evaluations: Evaluations) -> Itera
         yield from leaked(loader, seen.get(loader.number), clean)
         yield from inside(loader, clean or bool(lines))
     for split in lines:
-        yield from leaked_line(split)
-    if not clean and not samples.unread and not any(unknown(loader) or is_part(loader) for loader in loaders):
+        yield from leaked_line(split, clean)
+    if (
+        not clean
+        and not samples.unread
+        and not any(unknown(loader) or is_part(loader) for loader in loaders)
+    ):
         yield from only_training(held, lines, seen, evaluations)
     yield from worn(held)
 
 
 def contents(samples: Samples) -> dict[int, Split]:
     """The evaluated rows of each loader."""
-    return {split.loader: split for split in samples if split.role == "evaluation" and split.loader >= 0}
+    return {
+        split.loader: split for split in samples if split.role == "evaluation" and split.loader >= 0
+    }
 
 
 def trained_share(loader: Loader, split: Split | None) -> float:
@@ -67,7 +77,7 @@ def trained_share(loader: Loader, split: Split | None) -> float:
 
 
 def is_copy(split: Split) -> bool:
-    """Whether rows shared by content were copied from one side to the other, not equal by accident."""
+    """Whether rows shared by content are copies, not equal by accident."""
     limit = NARROW_LEAK if split.width < NARROW else LEAK
     return split.rich and split.shared >= ROWS and split.share > limit
 
@@ -79,7 +89,9 @@ def is_clean(loader: Loader, split: Split | None) -> bool:
 
 def is_part(loader: Loader) -> bool:
     """Whether an evaluation was on a part of the training rows (see `inside`)."""
-    return any(not overlap.whole for overlap in loader.overlaps) and "train" not in loader.name.lower()
+    return (
+        any(not overlap.whole for overlap in loader.overlaps) and "train" not in loader.name.lower()
+    )
 
 
 def unknown(loader: Loader) -> bool:
@@ -93,13 +105,14 @@ def leaked(loader: Loader, split: Split | None, clean: bool) -> Iterator[Finding
     rows = loader.size or (split.rows if split is not None else 0)
     if not LEAK < share < ALL or rows < ENOUGH or share * rows < ROWS:
         return
-    by_index = any(overlap.share == share for overlap in loader.overlaps)
+    by_index = [overlap for overlap in loader.overlaps if overlap.share == share]
+    rows = by_index[0].of if by_index else rows
     yield Finding(
         message="part of the held-out data is trained on",
         seen=f"{share:.1%} of its {rows:,} rows are also in the training data, "
         + ("by index in the same dataset" if by_index else "equal to the last value"),
         fix="split once, by index, before anything else, and give each row to one side only",
-        severity="fault" if loader.scored or not clean else "warning",
+        severity="fault" if loader.scored or not clean else "note",
         place=loader.place,
     )
 
@@ -107,25 +120,33 @@ def leaked(loader: Loader, split: Split | None, clean: bool) -> Iterator[Finding
 def inside(loader: Loader, others: bool) -> Iterator[Finding]:
     """The only evaluation, on a part of the training rows as if it had been held out."""
     taken = [overlap for overlap in loader.overlaps if overlap.share >= ALL and not overlap.whole]
-    if others or not taken or loader.training or not loader.scored or "train" in loader.name.lower():
+    if (
+        others
+        or not taken
+        or loader.training
+        or not loader.scored
+        or "train" in loader.name.lower()
+    ):
         return
     yield Finding(
         message="the held-out data is trained on",
-        seen=f"all of its {taken[0].of:,} rows are also in the training loader's, by index in the same dataset",
+        seen=f"all of its {taken[0].of:,} rows are also in the training loader's, "
+        "by index in the same dataset",
         fix="train on the other rows only: Subset(dataset, the indices that are left)",
         severity="fault",
         place=loader.place,
     )
 
 
-def leaked_line(split: Split) -> Iterator[Finding]:
+def leaked_line(split: Split, clean: bool) -> Iterator[Finding]:
     """An evaluation without a loader, on rows of which some were trained on."""
     if is_copy(split) and split.share < ALL and split.rows >= ENOUGH:
         yield Finding(
             message="part of the held-out data is trained on",
-            seen=f"{split.shared:,} of {split.rows:,} evaluated rows ({split.share:.1%}) were trained on before",
+            seen=f"{split.shared:,} of {split.rows:,} evaluated rows ({split.share:.1%}) "
+            "were trained on before",
             fix="split once, by index, before anything else, and give each row to one side only",
-            severity="fault",
+            severity="fault" if split.scored or not clean else "note",
             place=split.place,
         )
 
@@ -154,7 +175,8 @@ def worn(held: list[Loader]) -> Iterator[Finding]:
             yield Finding(
                 message="the test data is scored again and again",
                 seen=f"{loader.name} was evaluated {loader.evaluations} times",
-                fix="choose (epochs, rates, checkpoints) on a validation split; keep the test split for the last line",
+                fix="choose (epochs, rates, checkpoints) on a validation split; "
+                "keep the test split for the last line",
                 severity="note",
                 place=loader.place,
             )

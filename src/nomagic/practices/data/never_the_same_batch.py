@@ -1,15 +1,17 @@
 """The network should never see exactly the same mini-batch twice.
 
-When the same rows meet in the same batches each epoch, their accidental company is learnt like a property of the data, and the
-noise of the gradient repeats instead of averaging out. Drawing new batches costs nothing.
+When the same rows meet in the same batches each epoch, their accidental company is learnt like a
+property of the data, and the noise of the gradient repeats instead of averaging out. Drawing new
+batches costs nothing.
 
-Against: harmless where a batch is the whole data set, and nearly so where an epoch has thousands of batches; deliberate when
-one overfits a single batch as a test.
+Against: harmless where a batch is the whole data set, and nearly so where an epoch has thousands of
+batches; deliberate when one overfits a single batch as a test.
 
-Check: fingerprints of the batches that entered the network. All batches again in the same order, epoch for epoch, is a
-warning; batches that now and then come again are a note. Two whole epochs must have been seen, of at least four batches, two
-optimizer steps and 64 rows. Left alone: full-batch training (also in pieces that are accumulated), token streams,
-sliding windows, state carried from batch to batch.
+Check: fingerprints of the batches that entered the network. All batches again in the same order,
+epoch for epoch, is a warning; batches that now and then come again are a note. Two whole epochs
+must have been seen, of at least four batches, two optimizer steps and 64 rows. Left alone:
+full-batch training (also in pieces that are accumulated), token streams, sliding windows, state
+carried from batch to batch.
 """
 
 from collections.abc import Iterator
@@ -61,7 +63,8 @@ def judge(feed: Feed, loader: Loader | None, place: Place | None) -> Finding | N
         rounds = feed.batches / feed.period
         return Finding(
             message="the same batches come again in the same order, epoch after epoch",
-            seen=f"a round of {feed.period:,} batches came {rounds:.1f} times, each batch the same to the last value",
+            seen=f"a round of {feed.period:,} batches came {rounds:.1f} times, "
+            "each batch the same in all values compared",
             fix=advice(loader),
             severity="warning" if feed.period <= LONG else "note",
             place=place,
@@ -90,7 +93,7 @@ def whole_round(feed: Feed) -> bool:
 def advice(loader: Loader | None) -> str:
     """What to change."""
     if loader is None:
-        return "cut the batches from a new permutation each epoch: for i in torch.randperm(len(x)).split(size)"
+        return "cut batches from a new permutation each epoch: torch.randperm(len(x)).split(size)"
     if loader.sampler == "sequential":
         return "pass shuffle=True to the DataLoader"
-    return "let the loader draw anew each epoch: no fixed seed inside the epoch, no list or cycle of its batches"
+    return "draw anew each epoch: no fixed seed inside the epoch, no list or cycle of batches"

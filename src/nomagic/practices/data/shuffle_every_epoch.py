@@ -1,16 +1,19 @@
 """Shuffle, and shuffle again every epoch: successive examples should rarely share a class.
 
-A batch of one class pulls the whole network towards that class, the next one away from it, and the last batches of the
-epoch are remembered best. In a shuffled epoch every batch is a small picture of the whole.
+A batch of one class pulls the whole network towards that class, the next one away from it, and the
+last batches of the epoch are remembered best. In a shuffled epoch every batch is a small picture of
+the whole.
 
-Against: sequential order is right for streams of text and for series whose state is carried from batch to batch, and it does no
-harm where the rows were shuffled once and are many. Curricula order on purpose.
+Against: sequential order is right for streams of text and for series whose state is carried from
+batch to batch, and it does no harm where the rows were shuffled once and are many. Curricula order
+on purpose.
 
-Check: the labels in the order in which training met them, by a runs test in which the order within a batch does not count.
-z below -4 (one in 30,000 by chance) in data that is read in order is a warning; when one class fills 90 % of a batch as
-well, on average, a fault. Quantities are tested above and below their median, and never give a fault. A
-sequential loader whose labels are mixed is a note. Batch samplers of one's own, weighted and random sampling, token
-streams, carried state, sliding windows and training on one single batch are left alone.
+Check: the labels in the order in which training met them, by a runs test in which the order within
+a batch does not count. z below -4 (one in 30,000 by chance) in data that is read in order is a
+warning; when one class fills 90 % of a batch as well, on average, a fault. Quantities are tested
+above and below their median, and never give a fault. A sequential loader whose labels are mixed is
+a note. Batch samplers of one's own, weighted and random sampling, token streams, carried state,
+sliding windows and training on one single batch are left alone.
 """
 
 from collections.abc import Iterator
@@ -20,8 +23,8 @@ from nomagic.probes.loaders import Loader, Loaders
 from nomagic.words import Finding, NotApplicable, Outcome, Place
 
 SOURCES = ("002", "LEC98", "BOT12")
-SORTED = -4.0  # of the runs test; one-sided p of 3e-5, and sorted labels give -10 and less from 100 rows on
-PURE = 0.9  # mean share of a batch's first class: whole batches of one class, and some across the borders
+SORTED = -4.0  # runs test: one-sided p of 3e-5; 100 sorted rows already give -10
+PURE = 0.9  # mean share of a batch's first class: sorted, with some batches across the borders
 BEYOND = 0.2  # above the same share after shuffling: rare classes make pure batches, too
 ORDERED = 0.9  # share of slices that lie right behind the one before: data cut in its own order
 FEW = 3  # batches below which an epoch has no order to speak of
@@ -51,9 +54,9 @@ def judge(feed: Feed, loader: Loader | None, place: Place | None) -> Finding | N
     labels = feed.labels
     if labels is not None and labels.classes >= 2 and labels.z < SORTED:
         if in_order(feed, loader):
-            return grouped(feed, labels, loader, place)
+            return grouped(labels, loader, place)
         if loader is not None and loader.sampler == "iterable" and single(labels):
-            return grouped(feed, labels, loader, place, proven=False)
+            return grouped(labels, loader, place, proven=False)
     if loader is not None and loader.sampler == "sequential" and loader.passes > 1 and feed.period:
         return Finding(
             message="the training loader does not shuffle",
@@ -66,12 +69,15 @@ def judge(feed: Feed, loader: Loader | None, place: Place | None) -> Finding | N
 
 
 def grouped(
-    feed: Feed, labels: Labels, loader: Loader | None, place: Place | None, proven: bool = True
+    labels: Labels, loader: Loader | None, place: Place | None, proven: bool = True
 ) -> Finding:
     """The finding for labels that come in blocks."""
     fault = proven and labels.kind == "class" and single(labels)
     if labels.kind == "class":
-        seen = f"one of {labels.classes} classes fills {labels.pure:.0%} of a batch ({labels.chance:.0%} when shuffled)"
+        seen = (
+            f"one of {labels.classes} classes fills {labels.pure:.0%} of a batch "
+            f"({labels.chance:.0%} when shuffled)"
+        )
         message = "training meets its examples sorted by class"
     else:
         seen = f"targets above and below the median of {labels.count:,} examples"
@@ -81,7 +87,7 @@ def grouped(
         seen=f"{seen}; runs test z = {labels.z:.0f} (0 when shuffled)",
         fix="pass shuffle=True to the DataLoader"
         if loader is not None
-        else "cut the batches from a new permutation each epoch: for i in torch.randperm(len(x)).split(size)",
+        else "cut batches from a new permutation each epoch: torch.randperm(len(x)).split(size)",
         severity="fault" if fault else "warning",
         place=place,
     )
@@ -98,7 +104,7 @@ def told(labels: Labels | None) -> str:
 
 
 def in_order(feed: Feed, loader: Loader | None) -> bool:
-    """Whether the data is read in its own order: a sequential loader, adjacent slices, or the same round again."""
+    """Whether data is read in its own order: sequentially, in adjacent slices, or in rounds."""
     if loader is not None:
         return loader.sampler == "sequential"
     return feed.consecutive >= ORDERED or bool(feed.period)

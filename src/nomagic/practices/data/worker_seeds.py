@@ -1,14 +1,16 @@
 """Random transforms must not repeat across loader workers, nor begin again identically each epoch.
 
-Each worker process gets a copy of the dataset. A random generator that is stored on it is copied with its state: all workers draw the
-same "random" crops and noise, and with new workers each epoch draws them again.
+Each worker process gets a copy of the dataset. A random generator that is stored on it is copied
+with its state: all workers draw the same "random" crops and noise, and with new workers each epoch
+draws them again.
 
-Against: PyTorch seeds torch, random and NumPy's global generator anew in each worker, so the classic bug of equal np.random draws is
-gone; only generators of one's own are left.
+Against: PyTorch seeds torch, random and NumPy's global generator anew in each worker, so the
+classic bug of equal np.random draws is gone; only generators of one's own are left.
 
-Check: numpy Generators and RandomStates, random.Random and torch.Generator that live on the dataset, its transforms or the
-module, are used by the code that fetches a sample, and go through a loader with workers and without worker_init_fn: a warning. Code
-that asks get_worker_info, and generators that only the constructor uses, are left alone.
+Check: numpy Generators and RandomStates, random.Random and torch.Generator that live on the
+dataset, its transforms or the module, are used by the code that fetches a sample, and go through a
+loader with workers and without worker_init_fn: a warning. Code that asks get_worker_info, and
+generators that only the constructor uses, are left alone.
 """
 
 from collections.abc import Iterator
@@ -40,8 +42,9 @@ def finding(loader: Loader) -> Finding:
     names = ", ".join(loader.stored)
     return Finding(
         message="loader workers draw from copies of the same random generator",
-        seen=f"{names} is copied to {loader.workers} workers, anew in each of {loader.passes} epochs, and no worker_init_fn "
-        "sets it apart",
-        fix="draw from torch or numpy.random inside __getitem__, or seed the generator in worker_init_fn from torch.initial_seed()",
+        seen=f"{names} is copied to {loader.workers} workers, anew in each of {loader.passes} "
+        "epochs, and no worker_init_fn sets it apart",
+        fix="draw from torch or numpy.random in __getitem__, "
+        "or seed the generator in worker_init_fn from torch.initial_seed()",
         place=loader.place,
     )

@@ -1,14 +1,16 @@
 """Find bottlenecks of the input pipeline before blaming the model.
 
-While the network waits for its next batch, the dearest part of the machine is idle; decoding and transforms can run in workers beside
-it, or once for all epochs.
+While the network waits for its next batch, the dearest part of the machine is idle; decoding and
+transforms can run in workers beside it, or once for all epochs.
 
-Against: a small network on small data waits for its loader whatever one does, and loses nothing worth a line of code.
+Against: a small network on small data waits for its loader whatever one does, and loses nothing
+worth a line of code.
 
-Check: the median over training steps of the time in which the loader was waited for. A warning where it is 20 % of the step on an
-accelerator (40 % on the CPU, where workers compete with the network), at least 10 ms, and one second over the run; data that
-lies in memory and loaders that have workers on the CPU give a note. Loaders of tensors in memory took 0.3 ms for 64 rows
-and 6 ms for 1,024 when measured on one slow core, so small programs stay below the 10 ms.
+Check: the median over training steps of the time in which the loader was waited for. A warning
+where it is 20 % of the step on an accelerator (40 % on the CPU, where workers compete with the
+network), at least 10 ms, and one second over the run; data that lies in memory and loaders that
+have workers on the CPU give a note. Loaders of tensors in memory took 0.3 ms for 64 rows and 6 ms
+for 1,024 when measured on one slow core, so small programs stay below the 10 ms.
 """
 
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ from nomagic.words import Finding, NotApplicable, Outcome
 SOURCES = ("TP",)
 SHARE = 0.2  # of a step on an accelerator
 SHARE_CPU = 0.4
-WAIT = 0.010  # seconds a step: below, the loader is not worth the trouble, and the clock's noise is near
+WAIT = 0.010  # seconds a step: below, the loader is not worth the trouble
 TOTAL = 1.0  # seconds over the run
 TICKS = 15
 
@@ -52,8 +54,8 @@ def finding(wait: Wait, loader: Loader) -> Finding:
     workers = f"{loader.workers} workers" if loader.workers else "no workers"
     return Finding(
         message="training waits for its data",
-        seen=f"{wait.share:.0%} of a step ({1000 * wait.typical:.0f} of {1000 * wait.step:.0f} ms) is waiting for the loader, "
-        f"{wait.total:.1f} s in all, with {workers}",
+        seen=f"{wait.share:.0%} of a step ({1000 * wait.typical:.0f} of {1000 * wait.step:.0f} ms) "
+        f"is waiting for the loader, {wait.total:.1f} s in all, with {workers}",
         fix="index the tensors yourself, a whole batch at once"
         if loader.in_memory
         else "give the loader num_workers, or decode once and keep the result",

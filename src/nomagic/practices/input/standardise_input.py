@@ -1,16 +1,19 @@
 """Centre inputs and scale them to similar, unit variance before the first layer.
 
-Initial weights and learning rates are made for inputs around one. Inputs of hundreds start the loss tens of nats above chance and
-make steps of the usual size far too long; inputs of a hundredth, or a large common offset, leave the first layer almost blind.
+Initial weights and learning rates are made for inputs around one. Inputs of hundreds start the loss
+tens of nats above chance and make steps of the usual size far too long; inputs of a hundredth, or a
+large common offset, leave the first layer almost blind.
 
-Against: [-1, 1] instead of mean 0 and variance 1 does as well, and a norm right behind the first layer takes most of the scale out.
+Against: [-1, 1] instead of mean 0 and variance 1 does as well, and a norm right behind the first
+layer takes most of the scale out.
 
-Check: the columns (features, channels) of what enters the first layer with weights at looked ticks. A standard deviation above
-10, or an offset of more than 3 standard deviations and more than 3 in size, is a warning; so are inputs that all
-stay below 0.05. Where a norm follows, only columns a hundred times apart count. Left alone: values in [0, 1], rare
-flags and counts, constant columns, embeddings, and networks that begin with a norm. Measured on digits, 150 steps: accuracy
-94 % at std 1; SGD 9 % at std 30 and conv 9 % at 10; Adam 55 % at 0.03, 41 % at 0.01; offset of 3 std 66-95 %, of 10 std 9-88 %; with
-batch norm after the first layer 94-98 % at all of these.
+Check: the columns (features, channels) of what enters the first layer with weights at looked ticks.
+A standard deviation above 10, or an offset of more than 3 standard deviations and more than 3 in
+size, is a warning; so are inputs that all stay below 0.05. Where a norm follows, only columns a
+hundred times apart count. Left alone: values in [0, 1], rare flags and counts, constant columns,
+embeddings, and networks that begin with a norm. Measured on digits, 150 steps: accuracy 94 % at std
+1; SGD 9 % at std 30 and conv 9 % at 10; Adam 55 % at 0.03, 41 % at 0.01; offset of 3 std 66-95 %,
+of 10 std 9-88 %; with batch norm after the first layer 94-98 % at all of these.
 """
 
 from collections.abc import Iterator
@@ -28,12 +31,16 @@ ROWS = 32  # rows below which a column's spread is not known
 
 def check(inputs: Inputs) -> Iterator[Outcome]:
     """The scale of what enters each network that is trained."""
-    judged = [seen for seen in inputs if seen.kind == "weights" and seen.floating and seen.rows >= ROWS]
+    judged = [
+        seen for seen in inputs if seen.kind == "weights" and seen.floating and seen.rows >= ROWS
+    ]
     if not judged:
         if inputs.trouble:
             yield CouldNotLook(inputs.trouble)
         else:
-            yield NotApplicable("no plain numbers enter a layer with weights: the network begins with a norm or an embedding")
+            yield NotApplicable(
+                "the network does not begin with a layer of weights on plain numbers"
+            )
         return
     for seen in judged:
         yield from judge(seen)
@@ -77,8 +84,8 @@ def finding(seen: Input, message: str, column: Column, count: int = 0) -> Findin
     several = f"{count} of {len(seen.columns)} {what}s; " if len(seen.columns) > 1 and count else ""
     return Finding(
         message=message,
-        seen=f"{several}{what} {column.index} has mean {column.mean:.3g}, standard deviation {column.std:.3g} "
-        f"(range {column.low:.3g} to {column.high:.3g}) where it enters {seen.layer}",
-        fix="subtract the training data's mean and divide by its standard deviation, column by column",
+        seen=f"{several}{what} {column.index} has mean {column.mean:.3g}, "
+        f"standard deviation {column.std:.3g} (range {column.low:.3g} to {column.high:.3g}) where it enters {seen.layer}",
+        fix="subtract the training data's mean, column by column, and divide by its deviation",
         place=seen.place,
     )

@@ -10,13 +10,13 @@ Against: bounded targets may well have a bounded output (a sigmoid for images in
 values slightly negative. Tanh with a factor (soft capping of logits) is deliberate.
 
 Check: the function that made the loss input, at the first call of each training line. Regression
-targets of which a tenth or more lies outside its range, and not by mere noise (further than half
-the targets' own size), are a fault: they cannot be reached. So is ReLU before BCE-with-logits where
-there are negatives: their probability cannot fall below one half. ReLU, GELU, tanh and the like
-before cross entropy are a warning, those with a negative slope a note. A sigmoid before plain BCE
-is right but numerically weaker than BCE-with-logits, a note. Softmax and sigmoid before losses that
-apply them again belong to logits-into-cross-entropy. Only targets that are data are judged, not
-those that another network made.
+targets of which a tenth or more lies outside its range, and not by mere noise (the furthest by
+about their own spread), are a fault: they cannot be reached. So is ReLU before BCE-with-logits
+where there are negatives: their probability cannot fall below one half. ReLU, GELU, tanh and the
+like before cross entropy are a warning, those with a negative slope a note. A sigmoid before plain
+BCE is right but numerically weaker than BCE-with-logits, a note. Softmax and sigmoid before losses
+that apply them again belong to logits-into-cross-entropy. Only targets that are data are judged,
+not those that another network made.
 """
 
 import math
@@ -56,12 +56,13 @@ SLOPED = frozenset({"leaky_relu", "rrelu", "prelu", "elu", "celu", "selu"})
 """Activations that still tell negative inputs apart."""
 HALF = frozenset({"relu", "relu_", "relu6", "softplus"})
 """Activations of which a sigmoid makes at least one half."""
+DROPOUTS = frozenset({"dropout", "feature_dropout", "alpha_dropout"})
 LOGS = frozenset({"log_softmax", "log"})
 
 MUCH = 0.1
 """Share of unreachable targets from which it is not noise; standard scores have 0.5 below 0."""
-FAR = 0.5
-"""How far outside the furthest target must be, as a share of the targets' root mean square."""
+FAR = 0.9
+"""How far outside the furthest target must be, as a share of the targets' standard deviation."""
 
 
 def check(losses: Losses) -> Iterator[Outcome]:
@@ -82,7 +83,7 @@ def check(losses: Losses) -> Iterator[Outcome]:
 
 def output(row: Loss) -> Node | None:
     """The activation that made the loss input, looking through the softmax of the loss."""
-    made = list(row.made)
+    made = [node for node in row.made if node.name not in DROPOUTS]
     while row.kind in ("nll", "cross_entropy") and made and made[0].name in LOGS | {"softmax"}:
         made = made[1:]
     return made[0] if made and made[0].name in RANGES else None
@@ -109,7 +110,7 @@ def regression(row: Loss, node: Node) -> Finding | None:
     target = row.seen.target
     share = beyond(row, low, high)
     far = max(low - target.low, target.high - high)
-    if not (share >= MUCH and far > FAR * math.sqrt(target.square)):
+    if not (share >= MUCH and far > FAR * math.sqrt(target.variance)):
         return None
     return Finding(
         message=f"The output ends in {node.name}, which cannot reach the targets",

@@ -101,7 +101,7 @@ def split(line: Sequence[Loss], optimizers: Optimizers) -> list[Stretch]:
     """The stretches between the beginnings of optimizers; those that begin together are one."""
     active = sorted((one for one in optimizers if one.steps > 1), key=lambda one: one.began)
     first = [next(group) for _, group in groupby(active, key=lambda one: one.began)]
-    ends = [one.began for one in first[1:]] + [math.inf]
+    ends = [one.began for one in first[1:]] + [math.inf] if first else []
     stretches = [
         Stretch(one, tuple(loss for loss in line if one.began - 1 <= loss.tick < end - 1))
         for one, end in zip(first, ends, strict=True)

@@ -15,7 +15,8 @@ call looked at. A softmax or a sigmoid straight before a loss that applies one i
 its axis; so are inputs that lie in [0, 1] and sum to 1 in every row of every call, since logits do
 not do that by chance. Logits that happen to lie in [0, 1] are silent; for BCE-with-logits they are
 a warning if that holds in ten calls or more and no layer with weights made them. NLL fed by a layer
-with weights whose rows are no log-probabilities is a fault. Probabilities into cross entropy only
+with weights whose rows are no log-probabilities is a fault; fed by a log-softmax along another axis
+than that of the classes, a warning. Probabilities into cross entropy only
 while evaluating are a warning: the figure is wrong, the training is not.
 """
 
@@ -41,6 +42,8 @@ ENOUGH = 10
 """Calls in which values must lie in [0, 1] before that speaks against logits without a proof."""
 ALL = 0.9999
 """Share of the rows or values that counts as every one: the rest is rounding."""
+MOST = 0.95
+"""Share of the rows that counts as the rule."""
 JUDGED = ("cross_entropy", "nll", "bce_with_logits", "bce", "kl_div")
 
 
@@ -67,6 +70,8 @@ def judge(row: Loss) -> Iterator[Finding]:
         yield no_logarithm(row)
     elif row.kind == "nll" and is_raw(row):
         yield raw(row)
+    elif row.kind == "nll" and is_sideways(row):
+        yield sideways(row)
     elif row.kind == "cross_entropy" and is_probabilities(row):
         yield twice(row, None)
     elif row.kind == "bce_with_logits" and is_bounded(row):
@@ -124,6 +129,12 @@ def is_raw(row: Loss) -> bool:
     return weighted and row.classes > 1 and row.seen.log_sum_to_zero < 0.5
 
 
+def is_sideways(row: Loss) -> bool:
+    """Whether log-softmax ran along another axis: almost no row sums to 1 along the classes."""
+    logged = bool(row.made) and row.made[0].name == "log_softmax" and not row.handmade
+    return logged and row.classes > 1 and row.seen.log_sum_to_zero < 1 - MOST
+
+
 def is_bounded(row: Loss) -> bool:
     """Whether logits of ten calls or more never left [0, 1], and no layer made them directly."""
     after = without(list(row.made), KEEPS)
@@ -179,6 +190,17 @@ def raw(row: Loss) -> Finding:
         fix="use cross entropy, or apply log_softmax before the loss",
         severity="fault",
         place=loss_place(row),
+    )
+
+
+def sideways(row: Loss) -> Finding:
+    """The finding for a log-softmax along the wrong axis."""
+    return Finding(
+        message="The log-softmax before the nll loss does not run along the classes",
+        seen=f"{1 - row.seen.log_sum_to_zero:.0%} of the rows do not sum to 1 along the "
+        f"{row.classes} classes (axis 1 of {row.input_shape})",
+        fix="log_softmax(…, dim=1): the axis of the classes",
+        place=row.made[0].anchor or row.place,
     )
 
 

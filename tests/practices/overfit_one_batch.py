@@ -1,0 +1,45 @@
+"""A digit classifier with a head of its own, trained with cross-entropy."""
+
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+torch.manual_seed(0)
+images, labels = load_digits(return_X_y=True)
+images = torch.tensor(images / 16.0, dtype=torch.float32) * 2 - 1
+labels = torch.tensor(labels)
+train_x, val_x, train_y, val_y = train_test_split(
+    images, labels, test_size=0.3, random_state=0, stratify=labels
+)
+train_loader = DataLoader(TensorDataset(train_x, train_y), batch_size=64, shuffle=True)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 48), nn.ReLU())
+        self.head = nn.Linear(48, 10)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+model = Net()
+optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+
+for epoch in range(12):
+    model.train()
+    for x, y in train_loader:
+        optimizer.zero_grad()
+        logits = model(x)
+        loss = F.cross_entropy(torch.sigmoid(logits), y)  # sick: overfit-one-batch
+        # healthy: loss = F.cross_entropy(logits, y)
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        accuracy = (model(val_x).argmax(1) == val_y).float().mean().item()
+    print(f"{epoch} loss {loss.item():.3f} accuracy {accuracy:.3f}")
