@@ -1,4 +1,4 @@
-"""Gradients of four small batches are added up before each step, then clipped; a cosine schedule."""
+"""Gradients of four small batches are added up before each step and clipped; a cosine schedule."""
 
 import csv
 
@@ -11,7 +11,10 @@ n_steps = steps(1_500)
 MICRO = 4
 torch.manual_seed(0)
 with (DATA / "wine_quality.csv").open() as file:
-    rows = [[float(value) for key, value in row.items() if key != "colour"] for row in csv.DictReader(file)]
+    rows = [
+        [float(value) for key, value in row.items() if key != "colour"]
+        for row in csv.DictReader(file)
+    ]
 table = torch.tensor(rows)
 table = (table - table.mean(0)) / table.std(0)
 x, y = table[:, :-1], table[:, -1:]

@@ -1,4 +1,4 @@
-"""A small transformer on Shakespeare, with a warm-up schedule and a look at the validation loss now and then."""
+"""A small transformer on Shakespeare: a warm-up, and the validation loss every hundred steps."""
 
 import math
 
@@ -26,7 +26,9 @@ class Attention(nn.Module):
 
     def forward(self, x):
         b, t, _ = x.shape
-        q, k, v = (part.view(b, t, HEADS, -1).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1))
+        q, k, v = (
+            part.view(b, t, HEADS, -1).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1)
+        )
         scores = (q @ k.transpose(-2, -1)) / math.sqrt(k.shape[-1])
         scores = scores.masked_fill(~self.mask[:t, :t], float("-inf"))
         return self.out((scores.softmax(-1) @ v).transpose(1, 2).reshape(b, t, WIDTH))
@@ -37,7 +39,9 @@ class Block(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
         self.attention = Attention()
-        self.mlp = nn.Sequential(nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH))
+        self.mlp = nn.Sequential(
+            nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH)
+        )
 
     def forward(self, x):
         x = x + self.attention(self.norm1(x))

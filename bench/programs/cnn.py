@@ -1,4 +1,4 @@
-"""A small convolutional network on Fashion-MNIST, with a loader and an evaluation after each epoch."""
+"""A small convolutional network on Fashion-MNIST: a loader, and an evaluation after each epoch."""
 
 import numpy as np
 import torch

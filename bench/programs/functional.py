@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from stopwatch import DATA, Stopwatch, steps
 
-n_steps = steps(10_000)
+n_steps = steps(40_000)
 g = torch.Generator().manual_seed(2147483647)
 words = sorted(set((DATA / "names.txt").read_text().split()))
 letters = ".abcdefghijklmnopqrstuvwxyz"
@@ -29,7 +29,7 @@ for p in parameters:
     p.requires_grad = True
 
 with Stopwatch():
-    for step in range(n_steps):
+    for _ in range(n_steps):
         index = torch.randint(0, len(X), (64,), generator=g)
         hidden = torch.tanh(C[X[index]].flatten(1) @ W1 + b1)
         loss = F.cross_entropy(hidden @ W2 + b2, Y[index])

@@ -21,7 +21,9 @@ class Augmented(Dataset):
         return len(self.x)
 
     def __getitem__(self, index):
-        picture = np.roll(self.x[index], self.random.integers(-2, 3, 2), axis=(0, 1)).astype(np.float32)
+        picture = np.roll(self.x[index], self.random.integers(-2, 3, 2), axis=(0, 1)).astype(
+            np.float32
+        )
         picture = picture / 255 + 0.1 * self.random.standard_normal((28, 28), dtype=np.float32)
         if self.random.random() < 0.5:
             picture = np.clip(picture * self.random.uniform(0.8, 1.2), 0, 1).astype(np.float32)

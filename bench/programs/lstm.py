@@ -1,4 +1,4 @@
-"""An LSTM that reads Shakespeare letter by letter and guesses the next one; gradients are clipped."""
+"""An LSTM that reads Shakespeare and guesses the next letter; gradients are clipped."""
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +35,7 @@ model = Reader(len(letters))
 optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 
 with Stopwatch():
-    for step in range(n_steps):
+    for _ in range(n_steps):
         xb, yb = batch()
         logits = model(xb)
         loss = F.cross_entropy(logits.flatten(0, 1), yb.flatten())

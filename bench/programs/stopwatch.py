@@ -1,8 +1,9 @@
-"""What the programs share: where the data lie, how long to train, and a watch on the training loop."""
+"""What the programs share: where the data lie, how long to train, a watch on the training loop."""
 
 import argparse
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -17,14 +18,14 @@ def steps(default):
 
 
 class Stopwatch:
-    """``with Stopwatch():`` around the training loop prints its wall and CPU seconds as a line of JSON.
+    """``with Stopwatch():`` around the training loop prints its wall and CPU seconds.
 
-    A driver in the same process sets ``booked`` to read what a watcher has booked by then.
+    Whoever runs the program in its own process may leave a function at ``sys.booked`` that says
+    what it has booked so far; what was booked during the loop is printed as well.
     """
 
-    booked = staticmethod(dict)
-
     def __enter__(self):
+        self.booked = getattr(sys, "booked", dict)
         self.before = self.booked()
         self.cpu = time.process_time()
         self.wall = time.perf_counter()

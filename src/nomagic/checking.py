@@ -1,6 +1,4 @@
-"""Watch a script and judge it: the script, the probes that the practices ask for, the record they
-end in.
-"""
+"""Watch a script and judge it: script, probes and practices in, a record out."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib import metadata
 from types import TracebackType
@@ -133,9 +131,7 @@ class Watch:
             self.run.errors[name] = f"{type(error).__name__} in {event}: {error}"
 
     def _experiment(self, deadline: float) -> None:
-        """Experiments run on copies: nothing printed, no random state moved, no time beyond the
-        deadline.
-        """
+        """Experiment on copies: nothing printed, no random state moved, no time overrun."""
         self.run.deadline = deadline
         with _quiet(), _same_randomness():
             for probe in self.run.probes.values():
@@ -181,8 +177,8 @@ class Watch:
     def _remarks(self) -> Iterator[str]:
         if not self.run.tick:
             yield (
-                "no backward pass was seen: nothing was trained by loss.backward() or torch.autograd.grad "
-                "in this process, so there is nothing to judge"
+                "no backward pass was seen: nothing was trained by loss.backward() or "
+                "torch.autograd.grad in this process, so there is nothing to judge"
             )
         elif not self.run.steps:
             yield "no torch optimizer stepped: steps are counted as backward passes"
@@ -293,7 +289,7 @@ def _lines(finding: Finding) -> list[str]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """What experiments print or warn about is ours, not the user's."""
     nowhere = io.StringIO()
     with (
@@ -306,7 +302,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _same_randomness() -> Iterator[None]:
+def _same_randomness() -> Generator[None]:
     """Random states of python, numpy and torch as they were, whatever is drawn inside."""
     import random
 

@@ -1,4 +1,4 @@
-"""Frames that stand in for the user's: a call made through us that looks as if the user's own line had made it.
+"""Frames that stand in for the user's: our call looks as if the user's own line had made it.
 
 A warning names the line that called, by looking at the stack. Where we call a function in the
 user's place, a stand-in between us and the function has the file, the line and the module of the

@@ -34,6 +34,7 @@ KINDS = {
     "statistics": "mean std var std_mean var_mean sum norm amax amin max min median quantile cumsum",
     "norm": "batch_norm instance_norm layer_norm group_norm",
 }
+SEQUENCES = ("recurrent", "attention")
 BY_NAME = {name: kind for kind, names in KINDS.items() for name in names.split()}
 
 
@@ -92,7 +93,7 @@ def first_mixer(subject: Subject, replaced: Sequence[Mapping[int, Tensor]]) -> M
             mask.append(_differ(a.output, b.output))
     for seen, mask in zip(base, masks, strict=True):
         if not _apart(mask):
-            return _mixer(seen)
+            return _mixer(seen, subject.tape.data[subject.input].collated)
     return Mixer()
 
 
@@ -124,7 +125,11 @@ def _apart(masks: list[Tensor]) -> bool:
     return False
 
 
-def _mixer(seen: _Seen) -> Mixer:
+def _mixer(seen: _Seen, collated: bool) -> Mixer:
     kind = BY_NAME.get(seen.name, "other")
+    if kind in SEQUENCES and seen.inputs and not collated:
+        first = seen.inputs[0]
+        if first.dim() < 3 or first.shape[1] == 1:
+            kind = "other"  # one sequence at a time: what looks like a batch is time
     shapes = tuple(tuple(t.shape) for t in (*seen.inputs[:1], seen.output))
     return Mixer(seen.name, kind, seen.place, "", shapes)

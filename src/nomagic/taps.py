@@ -12,6 +12,9 @@ torch.compile), no
 - What is off costs nothing; every tap is undone by an ExitStack even when the script crashes.
 """
 
+# Watching from below means reaching into what torch keeps private.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import functools
@@ -31,8 +34,11 @@ from torch import Tensor, nn, overrides
 from torch.nn.modules import module as modules
 from torch.nn.utils import clip_grad
 from torch.optim import lr_scheduler
-from torch.optim import optimizer as optimizers
-from torch.optim.optimizer import Optimizer
+from torch.optim.optimizer import (
+    Optimizer,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 from torch.utils._device import DeviceContext
 from torch.utils.data import DataLoader, dataloader
 
@@ -48,7 +54,19 @@ bits.
 GLOBAL_HOOKS = (modules._global_forward_pre_hooks, modules._global_forward_hooks)
 
 LOOP = frozenset(
-    ["on_batch", "on_enter", "on_layer", "on_op", "on_call", "on_backward", "on_gradients", "on_clip", "on_zero_grad", "on_before_step", "on_step"]
+    [
+        "on_batch",
+        "on_enter",
+        "on_layer",
+        "on_op",
+        "on_call",
+        "on_backward",
+        "on_gradients",
+        "on_clip",
+        "on_zero_grad",
+        "on_before_step",
+        "on_step",
+    ]
 )
 """Events that come in every round of the loop: told in looked ticks, and always to probes that ask
 for that.
@@ -234,7 +252,9 @@ class Taps:
         if on == self.functions.on == self.functions.present:
             return
         self.functions.on = on
-        if self.functions.inside:  # Tensor.backward is such a call: put in now, it would be there twice
+        if (
+            self.functions.inside
+        ):  # Tensor.backward is such a call: put in now, it would be there twice
             return
         stack = overrides._get_current_function_mode_stack()  # bottom first
         present = any(mode is self.functions for mode in stack)
@@ -356,8 +376,8 @@ class Taps:
         )
         hooks = (
             *self._hooks,
-            optimizers.register_optimizer_step_pre_hook(self._step_begins),
-            optimizers.register_optimizer_step_post_hook(self._stepped),
+            register_optimizer_step_pre_hook(self._step_begins),
+            register_optimizer_step_post_hook(self._stepped),
         )
         for hook in hooks:
             keep.callback(hook.remove)

@@ -13,8 +13,8 @@ from nomagic.probes.run import Backward, Op
 from nomagic.probes.trace import Trace, is_wrapped
 from nomagic.words import Place
 
-WINDOW = 2_000
-"""Samples over which a unit must stay silent to be called dead."""
+WINDOW = 1_000
+"""Samples over which a unit must stay silent to be called dead; healthy networks end below half over 130 already."""
 SITES = 200
 """Activations that are followed; later ones are left out."""
 CALLS = 4
@@ -42,7 +42,7 @@ class Activation:
     ``kind`` is ``relu`` (whatever returns exact zeros), ``tanh`` or ``sigmoid``; ``layer`` is the
     layer that feeds it, ``trained`` whether that is not frozen. ``never`` is the share of its
     ``units`` that never fired in any of its ``samples``; ``born`` and ``silent`` are the shares
-    that never did in the first and in the last 2,000 (nan: fewer were seen). ``flat`` are the
+    that never did in the first and in the last 1,000 (nan: fewer were seen). ``flat`` are the
     shares of saturated outputs, beyond 0.97 (tanh) or outside 0.03 to 0.97 (sigmoid), at the start
     and at the end. ``nodes`` are where it is in `Trace`: (graph, node).
     """
@@ -66,6 +66,7 @@ class _Site:
     kind: str
     place: Place | None
     units: int
+    channel: int = -1
     layer: str = ""
     trained: bool = True
     samples: int = 0
@@ -87,34 +88,52 @@ class Activations(Probe[Activation]):
     def __init__(self, rows: Iterable[Activation] = ()) -> None:
         super().__init__(rows)
         self._sites: dict[Any, _Site] = {}
+        self._alone: dict[Any, _Site | None] = {}
         self._heard: list[tuple[int, _Site]] = []
 
     def on_op(self, op: Op) -> None:
         """A torch function returned a tensor."""
         kind = FLAT.get(op.name) or ("relu" if _rectifies(op) else "")
-        if not kind or not op.grads or not _dense(op.output):
+        if not kind or not _dense(op.output):
             return
-        trace = self.run.probe(Trace)
-        made, parameter = trace.feeder(op.args[0] if op.args else next(iter(op.kwargs.values())))
-        if parameter is None:
-            return
-        channel = _channel(op.output, made)
-        site = self._site(op, kind, parameter, op.output.shape[channel])
+        site = self._trained(op, kind) if op.grads else self._evaluated(op, kind)
         if site is None:
             return
-        self._heard.append((trace.newest, site))
         if site.tick != self.run.tick:
             site.tick, site.calls = self.run.tick, 0
         site.calls += 1
         if site.calls > CALLS:
             return
-        site.trained = parameter.requires_grad
-        site.layer = self.run.name(parameter).rpartition(".")[0] or site.layer
-        site.looks += 1
         if kind == "relu":
-            _note_firing(site, op.output.detach(), channel)
+            _note_firing(site, op.output.detach())
         else:
             _note_flat(site, op.output.detach())
+
+    def _trained(self, op: Op, kind: str) -> _Site | None:
+        """Its site in a training pass: the layer that feeds it tells it from others on its line."""
+        trace = self.run.probe(Trace)
+        made, parameter = trace.feeder(op.args[0] if op.args else next(iter(op.kwargs.values())))
+        if parameter is None:
+            return None
+        channel = _channel(op.output, made)
+        site = self._site(op, kind, parameter, op.output.shape[channel])
+        if site is not None:
+            site.channel = channel
+            site.trained = parameter.requires_grad
+            site.layer = self.run.name(parameter).rpartition(".")[0] or site.layer
+            site.looks += 1
+            self._heard.append((trace.newest, site))
+        return site
+
+    def _evaluated(self, op: Op, kind: str) -> _Site | None:
+        """Its site in an evaluation pass, if it is the only one on its line: more samples that may wake a unit."""
+        site = self._alone.get(self._spot(op, kind)) if kind == "relu" else None
+        if site is None or op.output.ndim <= site.channel or op.output.shape[site.channel] != site.units:
+            return None
+        return site
+
+    def _spot(self, op: Op, kind: str) -> Any:
+        return (kind, self.run.anchor(op), id(op.modules[-1]) if op.modules else 0)
 
     def _site(self, op: Op, kind: str, parameter: Any, units: int) -> _Site | None:
         # unnamed leaves of functional code may be new tensors in each step: their shape tells them apart
@@ -123,6 +142,8 @@ class Activations(Probe[Activation]):
         site = self._sites.get(key)
         if site is None and len(self._sites) < SITES:
             site = self._sites[key] = _Site(kind, self.run.anchor(op), units)
+            spot = self._spot(op, kind)
+            self._alone[spot] = None if spot in self._alone else site
         return site
 
     def on_backward(self, backward: Backward) -> None:  # noqa: ARG002
@@ -139,6 +160,7 @@ class Activations(Probe[Activation]):
         self._heard.clear()
         self.rows.extend(_row(site) for site in self._sites.values())
         self._sites.clear()
+        self._alone.clear()
 
 
 def _rectifies(op: Op) -> bool:
@@ -172,9 +194,10 @@ def _channel(output: Any, made: str) -> int:
     return 1 if output.ndim == 4 and made not in LAST else output.ndim - 1
 
 
-def _note_firing(site: _Site, output: Any, channel: int) -> None:
+def _note_firing(site: _Site, output: Any) -> None:
     import torch
 
+    channel = site.channel
     others = [d for d in range(output.ndim) if d != channel]
     fired = _fewer(output, channel).amax(others) > 0
     if output.numel() > MOST and not bool(fired.any()):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nomagic.probes.modes import fingerprint
 from nomagic.probes.probe import Probe
 from nomagic.probes.run import Backward, Call, Op
-from nomagic.probes.trace import tensors
+from nomagic.probes.trace import is_wrapped, tensors
 from nomagic.words import Place
 
 if TYPE_CHECKING:
@@ -258,15 +258,6 @@ class Evaluations(Probe[Score]):
             self.rows = [row for row in self.rows if id(row) not in dropped]
 
 
-def is_wrapped(tensor: Tensor) -> bool:
-    """Whether a tensor belongs to a function transform (vmap, grad), so that its values are not to
-    be had.
-    """
-    import torch
-
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor)) or tensor.is_meta
-
-
 def fits(kind: str, output: Tensor, target: Tensor) -> bool:
     """Whether a batch's tensor can be the target of a loss of this kind for this output."""
     if kind in CLASSIFIERS:
@@ -345,7 +336,7 @@ def compare(into: _Open, predicted: Tensor, target: Tensor, looked: bool = True)
     if looked:
         into.looked += 1
     predicted, target = predicted.reshape(-1), target.reshape(-1)
-    if predicted.shape != target.shape or target.dtype == predicted.dtype.is_floating_point:
+    if predicted.shape != target.shape or target.is_floating_point():
         return
     if predicted.is_floating_point() or int(target.min()) < 0:
         return

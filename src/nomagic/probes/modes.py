@@ -25,7 +25,32 @@ STRIDES = (1, 2, 3, 5, 11, 23, 47, 97, 199, 401, 809, 1_619, 3_251, 6_521, 13_04
 """Primes, each about twice the one before."""
 
 SCORING = frozenset(
-    ["cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "multi_margin_loss", "multilabel_margin_loss", "hinge_embedding_loss", "soft_margin_loss", "poisson_nll_loss", "gaussian_nll_loss", "ctc_loss", "eq", "__eq__", "ne", "__ne__", "sub", "__sub__", "rsub", "__rsub__", "isclose"]
+    [
+        "cross_entropy",
+        "nll_loss",
+        "binary_cross_entropy",
+        "binary_cross_entropy_with_logits",
+        "mse_loss",
+        "l1_loss",
+        "smooth_l1_loss",
+        "huber_loss",
+        "multi_margin_loss",
+        "multilabel_margin_loss",
+        "hinge_embedding_loss",
+        "soft_margin_loss",
+        "poisson_nll_loss",
+        "gaussian_nll_loss",
+        "ctc_loss",
+        "eq",
+        "__eq__",
+        "ne",
+        "__ne__",
+        "sub",
+        "__sub__",
+        "rsub",
+        "__rsub__",
+        "isclose",
+    ]
 )
 """Functions that hold an output against a target."""
 

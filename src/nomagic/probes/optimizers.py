@@ -111,12 +111,12 @@ class Optimizers(Probe[Optimized]):
             live.blank = blank(step.optimizer)
 
     def on_step(self, step: Step) -> None:
-        """Count it; the rest in looked ticks only."""
+        """Count it; the rest at its first step and in looked ticks only."""
         kept = self._live.get(id(step.optimizer))
         if kept is None:
             kept = self._know(step.optimizer, None)
         kept.steps = step.index + 1
-        if self.run.looking:
+        if self.run.looking or step.index == 0:
             self._look(kept, step)
 
     def _look(self, live: _Live, step: Step) -> None:

@@ -77,8 +77,8 @@ class Weight:
     ``module`` and ``kind`` are the name and class of the module that holds it, ``built`` the line
     that made that module; ``registered``: an outermost module of the training passes lists it.
     ``optimizers`` are numbers in `Optimizers`. Of ``backwards`` looked at since it was first seen,
-    ``gradients`` left a gradient in it that is not zero and ``zeros`` one that is; ``moved``: its
-    values changed since then. ``fresh``: at first they looked like PyTorch's initial draw (None:
+    ``gradients`` left a gradient in it that is not zero and ``zeros`` one that is, the ``last``
+    of either at that tick; ``moved``: its values changed since then. ``fresh``: at first they looked like PyTorch's initial draw (None:
     too few to tell). ``root`` numbers the outermost modules, -1 where none lists it.
     ``output``: no other weight matrix stands between it and the loss. ``filled``: where nn.init
     gave all of it one value. ``sampled``: how many of its numbers the norms are taken over.
@@ -97,6 +97,7 @@ class Weight:
     backwards: int = 0
     gradients: int = 0
     zeros: int = 0
+    last: int = -1
     moved: bool = False
     fresh: bool | None = None
     output: bool = False
@@ -132,6 +133,7 @@ class _Live:
     backwards: int = 0
     gradients: int = 0
     zeros: int = 0
+    last: int = -1
     moved: bool = False
     output: bool = False
     looks: list[Moves] = field(default_factory=list[Moves])
@@ -164,6 +166,7 @@ class _Live:
             backwards=self.backwards,
             gradients=self.gradients,
             zeros=self.zeros,
+            last=self.last,
             moved=self.moved,
             fresh=self.fresh,
             output=self.output,
@@ -216,7 +219,8 @@ class Parameters(Probe[Weight]):
         self._live: dict[int, _Live] = {}
         self._past: list[_Live] = []
         self._places: dict[Place | None, int] = {}
-        self._known: tuple[int, int] = (0, 0)
+        self._changed = True
+        self._roots = 0
         self._pending: list[_Pending] = []
         self._filled: dict[tuple[int, tuple[int, ...]], Place | None] = {}
 
@@ -224,6 +228,14 @@ class Parameters(Probe[Weight]):
         """A tensor was filled with one value; where, if it is a weight matrix."""
         if tensor.dim() > 1 and place is not None and ordinary(tensor) and len(self._filled) < MOST:
             self._filled[tensor.data_ptr(), tensor.shape] = place
+
+    def on_module(self, module: nn.Module, place: Place | None) -> None:  # noqa: ARG002
+        """A module was constructed: it may have taken another's place."""
+        self._changed = True
+
+    def on_optimizer(self, optimizer: Optimizer, place: Place | None) -> None:  # noqa: ARG002
+        """An optimizer was constructed."""
+        self._changed = True
 
     # -- who is there -----------------------------------------------------------------------
 
@@ -244,21 +256,22 @@ class Parameters(Probe[Weight]):
 
     def _meet(self, reached: Sequence[Tensor]) -> None:
         roots = self.run.roots()
-        optimizers = list(self.run.probe(Optimizers).alive())
-        size = sum(len(group["params"]) for _, one in optimizers for group in one.param_groups)
-        if (len(roots), size) != self._known:
-            self._known = (len(roots), size)
+        if self._changed or len(roots) != self._roots:
+            self._changed, self._roots = False, len(roots)
             self._meet_modules(roots)
-            self._meet_optimizers(optimizers)
+            self._meet_optimizers(list(self.run.probe(Optimizers).alive()))
         strangers = [leaf for leaf in reached if self._of(leaf) is None]
         if strangers:
             self._meet_strangers(strangers)
 
     def _meet_modules(self, roots: Sequence[nn.Module]) -> None:
+        for live in self._live.values():
+            if live.parameter() is not None:
+                live.registered = False
         for index, root in enumerate(roots):
-            for module in root.modules():
+            for name, module in root.named_modules():
                 for parameter in module.parameters(recurse=False):
-                    self._add(parameter, module, index)
+                    self._add(parameter, module, index, name)
 
     def _meet_optimizers(self, optimizers: Sequence[tuple[int, Optimizer]]) -> None:
         lost = [
@@ -285,13 +298,13 @@ class Parameters(Probe[Weight]):
                 if id(parameter) in wanted:
                     holders[id(parameter)] = module
         for parameter in strangers:
-            self._add(parameter, holders.get(id(parameter)), -1)
+            self._add(parameter, holders.get(id(parameter)), -1, "")
 
     def _of(self, parameter: Tensor) -> _Live | None:
         live = self._live.get(id(parameter))
         return live if live is not None and live.parameter() is parameter else None
 
-    def _add(self, parameter: Tensor, module: nn.Module | None, root: int) -> None:
+    def _add(self, parameter: Tensor, module: nn.Module | None, root: int, path: str) -> None:
         known = self._of(parameter)
         if known is not None:
             if root >= 0:
@@ -306,8 +319,8 @@ class Parameters(Probe[Weight]):
         embedding = "Embedding" in kind
         live = _Live(
             parameter=weakref.ref(parameter),
-            name=self.run.name(parameter) or _own_name(parameter, module),
-            module=self.run.name(module) if module is not None else "",
+            name=self.run.name(parameter) or _own_name(parameter, module, path),
+            module=self.run.name(module) or path,
             kind=kind,
             built=self.run.built(module) if module is not None else None,
             shape=tuple(parameter.shape),
@@ -325,7 +338,7 @@ class Parameters(Probe[Weight]):
 
     # -- gradients --------------------------------------------------------------------------
 
-    def on_gradients(self, backward: Backward) -> None:  # noqa: ARG002
+    def on_gradients(self, backward: Backward) -> None:
         """See which of them have a gradient."""
         with_gradient: list[tuple[_Live, Tensor]] = []
         for live in self._live.values():
@@ -333,6 +346,7 @@ class Parameters(Probe[Weight]):
             if parameter is None:
                 continue
             live.backwards += 1
+            live.last = backward.tick if parameter.grad is not None else live.last
             live.trainable = parameter.requires_grad
             live.moved = live.moved or _moved(live, parameter)
             if parameter.grad is None:
@@ -401,12 +415,12 @@ def _moved(live: _Live, parameter: Tensor) -> bool:
     return now.device != live.first.device or not torch.equal(now.to(live.first.dtype), live.first)
 
 
-def _own_name(parameter: Tensor, module: nn.Module | None) -> str:
-    """What to call a parameter that no outermost module lists."""
+def _own_name(parameter: Tensor, module: nn.Module | None, path: str) -> str:
+    """What to call a parameter that no outermost module lists, or has listed only lately."""
     if module is None:
         return f"a tensor of shape {tuple(parameter.shape)}"
     own = (name for name, kept in module.named_parameters(recurse=False) if kept is parameter)
-    return f"{type(module).__name__}.{next(own, 'parameter')}"
+    return f"{path or type(module).__name__}.{next(own, 'parameter')}"
 
 
 def _spread(optimizer: Optimizer) -> list[tuple[Tensor, float]]:

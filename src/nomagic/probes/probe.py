@@ -37,7 +37,7 @@ tick, and then handles them in microseconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
     from nomagic.probes.run import Run
@@ -52,7 +52,7 @@ class Probe(Generic[Row]):
     it runs. In a test it is filled with rows by hand: ``Losses([Loss(…)])``.
     """
 
-    needs: ClassVar[tuple[type[Probe], ...]] = ()
+    needs: ClassVar[tuple[type[Probe[Any]], ...]] = ()
     always: ClassVar[tuple[str, ...]] = ()
     run: Run
     trouble: str = ""

@@ -287,7 +287,7 @@ class Run:
 
     def probe(self, kind: type[P]) -> P:
         """The probe of this kind that watches the run."""
-        return cast("P", self.probes[kind])
+        return cast("P", self.probes[cast("Any", kind)])
 
     # -- names and places of modules and parameters ---------------------------------
 

@@ -65,11 +65,25 @@ class Seeds(Probe[Generator]):
             Generator(
                 library,
                 library in self._seeded or _source(ended[library]) != _source(self._begun[library]),
-                ended[library] != self._begun[library],
+                ended[library] != self._begun[library]
+                and (library != "random" or self._names_random()),
                 self._seeded.get(library),
             )
             for library in LIBRARIES
         ]
+
+    def _names_random(self) -> bool:
+        """Whether the user's own modules name Python's generator: libraries draw when imported."""
+        own = [
+            module
+            for name, module in list(sys.modules.items())
+            if name == "__main__" or self.run.places.mine(getattr(module, "__file__", None) or "<")
+        ]
+        return any(
+            value is random or getattr(value, "__self__", None) is vars(random)["_inst"]
+            for module in own
+            for value in list(vars(module).values())
+        )
 
 
 def _states() -> dict[str, tuple[Any, Any]]:

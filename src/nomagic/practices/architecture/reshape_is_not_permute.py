@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Iterator
 
+from nomagic.probes.mixing import Leak, Mixing
 from nomagic.probes.views import View, Views
 from nomagic.words import Finding, Outcome
 
@@ -26,13 +27,19 @@ SLICES = frozenset({"__getitem__", "narrow", "select", "index_select"})
 COMPUTED = re.compile(r"(view|reshape)\w*\([^#]*(//|\*|%|/)")
 
 
-def check(views: Views) -> Iterator[Outcome]:
-    """Each line once."""
+def check(views: Views, mixing: Mixing) -> Iterator[Outcome]:
+    """Each line once; a fault where samples were then found to depend on each other."""
     told: set[object] = set()
     for view in views:
         if view.place not in told and not _meant(view):
             told.add(view.place)
-            yield _finding(view)
+            leaks = [row for row in mixing if isinstance(row, Leak) and _mixes(view, row)]
+            yield _finding(view, leaks[0] if leaks else None)
+
+
+def _mixes(view: View, leak: Leak) -> bool:
+    same = leak.place == view.place or leak.shapes == (view.before, view.after)
+    return leak.across == "samples" and leak.kind == "reshape" and same
 
 
 def _meant(view: View) -> bool:
@@ -48,12 +55,14 @@ def _computed(view: View) -> bool:
     return COMPUTED.search(line) is not None
 
 
-def _finding(view: View) -> Finding:
+def _finding(view: View, leak: Leak | None) -> Finding:
     order = _order(view)
+    mixed = f"; {leak.share:.0%} of the other samples' predictions follow a sample" if leak else ""
     return Finding(
         message="view or reshape is used to swap dimensions; it scrambles the numbers instead",
-        seen=f"sizes {view.before} are re-read as {view.after}",
+        seen=f"sizes {view.before} are re-read as {view.after}{mixed}",
         fix=f"use permute{order} instead" if order else "use transpose or permute instead",
+        severity="fault" if leak else "warning",
         place=view.place,
     )
 

@@ -62,13 +62,13 @@ def judged(row: Restore, one: Optimized, descent: Descent, chance: float) -> Ite
     )
     if row.file.optimized and owned and not first >= LOW * chance:
         yield finding(
-            row, f"{seen}, though the file holds its state for {row.file.optimized} parameters"
+            one, f"{seen}, though the file holds its state for {row.file.optimized} parameters"
         )
     elif low:
         jump = jumped(values)
         seen += f"; the first loss is {first:.3g}, guessing gives {chance:.3g}"
         seen += f"; then it rose to {max(values):.3g}" if jump else ""
-        yield finding(row, seen, row.file.progress or jump)
+        yield finding(one, seen, row.file.progress or jump)
 
 
 def jumped(values: Sequence[float]) -> bool:
@@ -91,12 +91,12 @@ def guess(trace: Trace) -> float:
     return math.nan
 
 
-def finding(row: Restore, seen: str, likely: bool = True) -> Finding:
-    """The finding, at the line that loads the weights."""
+def finding(one: Optimized, seen: str, likely: bool = True) -> Finding:
+    """The finding, at the line that makes the optimizer."""
     return Finding(
         message="training is resumed without the optimizer's state",
         seen=seen,
         fix='save {"model": model.state_dict(), "optimizer": optimizer.state_dict()} and load both',
         severity="warning" if likely else "note",
-        place=row.place,
+        place=one.place or one.stepping,
     )

@@ -67,22 +67,22 @@ def elsewhere(
     """Optimizers with parameters that no backward ever reaches, while it reaches others in vain."""
     for one in optimizers:
         own = [weight for weight in weights if one.number in weight.optimizers]
-        unused = [weight for weight in own if dry(weight)]
+        unused = [weight for weight in own if dry(weight, one.began)]
         orphans = [weight for weight in unused if not weight.registered]
         if idle and one.steps >= BACKWARDS and (orphans or (own and unused == own)):
             yield Finding(
                 message=f"{one.kind} holds parameters that nobody uses, while the model's are in none",
-                seen=f"{len(unused)} of its {len(own)} parameters had no gradient in "
-                f"{unused[0].backwards} looked backwards; {listed(idle)} had, and never moved",
+                seen=f"{len(unused)} of its {len(own)} parameters have had no "
+                f"gradient since its first step; {listed(idle)} had, and never moved",
                 fix="make the optimizer after the model is complete: built, copied, its head replaced",
                 severity="fault",
                 place=one.place,
             )
 
 
-def dry(weight: Weight) -> bool:
-    """Whether no backward gave it a gradient, often enough to say so."""
-    return weight.backwards >= BACKWARDS and weight.gradients == 0 and weight.zeros == 0
+def dry(weight: Weight, since: int = 0) -> bool:
+    """Whether no backward gave it a gradient since then, often enough to say so."""
+    return weight.backwards >= BACKWARDS and weight.last < since
 
 
 # -- in no optimizer -----------------------------------------------------------------------
