@@ -20,8 +20,7 @@ criterion = nn.CrossEntropyLoss()
 
 
 def build():
-    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-    return model, torch.optim.Adam(model.parameters(), lr=2e-3)
+    return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
 
 
 def train(model, optimizer, epochs):
@@ -35,14 +34,16 @@ def train(model, optimizer, epochs):
 
 
 checkpoint = Path(tempfile.mkdtemp()) / "checkpoint.pt"
-model, optimizer = build()
+model = build()
+optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 train(model, optimizer, 6)
 torch.save({"epoch": 6, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, checkpoint)
 
-model, optimizer = build()
 state = torch.load(checkpoint)
-model.load_state_dict(state["model"])  # sick: restore-optimizer-state
-# healthy: model.load_state_dict(state["model"])
+model = build()
+model.load_state_dict(state["model"])
+optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)  # sick: restore-optimizer-state
+# healthy: optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 # healthy: optimizer.load_state_dict(state["optimizer"])
 train(model, optimizer, 3)
 

@@ -14,7 +14,7 @@ from nomagic.probes.trace import Trace, is_wrapped
 from nomagic.words import Place
 
 WINDOW = 1_000
-"""Samples over which a unit must stay silent to be called dead; healthy networks end below half over 130 already."""
+"""Samples over which a unit must stay silent to be called dead."""
 SITES = 200
 """Activations that are followed; later ones are left out."""
 CALLS = 4
@@ -126,9 +126,13 @@ class Activations(Probe[Activation]):
         return site
 
     def _evaluated(self, op: Op, kind: str) -> _Site | None:
-        """Its site in an evaluation pass, if it is the only one on its line: more samples that may wake a unit."""
+        """Its site in an evaluation pass, if it is alone on its line: more samples may wake a unit."""
         site = self._alone.get(self._spot(op, kind)) if kind == "relu" else None
-        if site is None or op.output.ndim <= site.channel or op.output.shape[site.channel] != site.units:
+        if (
+            site is None
+            or op.output.ndim <= site.channel
+            or op.output.shape[site.channel] != site.units
+        ):
             return None
         return site
 
@@ -136,7 +140,7 @@ class Activations(Probe[Activation]):
         return (kind, self.run.anchor(op), id(op.modules[-1]) if op.modules else 0)
 
     def _site(self, op: Op, kind: str, parameter: Any, units: int) -> _Site | None:
-        # unnamed leaves of functional code may be new tensors in each step: their shape tells them apart
+        # unnamed leaves of functional code may be new tensors in each step: their shape tells
         feeder = id(parameter) if self.run.name(parameter) else tuple(parameter.shape)
         key = (kind, op.place, feeder, units)
         site = self._sites.get(key)

@@ -19,8 +19,19 @@ CALLS = 50
 """Lines that call a network in evaluation with one dropout active, of which the place is kept."""
 
 NAMES = frozenset(
-    "dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout alpha_dropout_ feature_dropout feature_dropout_ "
-    "feature_alpha_dropout feature_alpha_dropout_".split()
+    [
+        "dropout",
+        "dropout_",
+        "dropout1d",
+        "dropout2d",
+        "dropout3d",
+        "alpha_dropout",
+        "alpha_dropout_",
+        "feature_dropout",
+        "feature_dropout_",
+        "feature_alpha_dropout",
+        "feature_alpha_dropout_",
+    ]
 )
 ATTENTION = "scaled_dot_product_attention"
 """Drops by its own ``dropout_p``, whatever the mode of the module."""
@@ -30,9 +41,10 @@ ATTENTION = "scaled_dot_product_attention"
 class Dropout:
     """One dropout of a network, over all looked-at calls.
 
-    ``own``: it is a module of its own, not a function call. ``evaluating`` are the lines that called the network, itself
-    in evaluation mode, while this dropout dropped, with how many of these calls went over several copies of one sample,
-    as in Monte Carlo dropout: (line, calls, calls with copies).
+    ``own``: it is a module of its own, not a function call. ``evaluating`` are the lines that
+    called the network, itself in evaluation mode, while this dropout dropped, with how many of
+    these calls went over several copies of one sample, as in Monte Carlo dropout: (line, calls,
+    calls with copies).
     """
 
     place: Place | None
@@ -119,7 +131,9 @@ def _settings(op: Op) -> tuple[float, bool]:
         p = op.kwargs.get("dropout_p", op.args[4] if len(op.args) > 4 else 0.0)
         return float(p), True
     p = op.kwargs.get("p", op.args[1] if len(op.args) > 1 else 0.5)
-    training = op.kwargs.get("training", op.kwargs.get("train", op.args[2] if len(op.args) > 2 else True))
+    training = op.kwargs.get(
+        "training", op.kwargs.get("train", op.args[2] if len(op.args) > 2 else True)
+    )
     return float(p), bool(training)
 
 
@@ -128,7 +142,12 @@ def _copies(call: Call) -> bool:
     from torch import Tensor
 
     first: Tensor | None = next((arg for arg in call.args if isinstance(arg, Tensor)), None)
-    if first is None or first.ndim < 1 or not 1 < first.shape[0] <= 10_000 or first.layout != _strided():
+    if (
+        first is None
+        or first.ndim < 1
+        or not 1 < first.shape[0] <= 10_000
+        or first.layout != _strided()
+    ):
         return False
     rows = first.detach().reshape(first.shape[0], -1)[:, :256]
     return bool((rows[1:] == rows[0]).all(1).any())

@@ -23,8 +23,8 @@ LARGEST = 2**26
 class Lrn:
     """One call of local response normalisation in training.
 
-    ``seconds`` is what it takes forward and backward, timed on noise of its ``shape`` after the run (0: not timed), ``share``
-    that of the time of a step (forward, backward and update).
+    ``seconds`` is what it takes forward and backward, timed on noise of its ``shape`` after the run
+    (0: not timed), ``share`` that of the time of a step (forward, backward and update).
     """
 
     place: Place | None
@@ -64,7 +64,9 @@ class Lrns(Probe[Lrn]):
         for index, row in enumerate(self.rows):
             if time.perf_counter() < self.run.deadline:
                 seconds = _timed(row)
-                self.rows[index] = replace(row, seconds=seconds, share=seconds / step if step else 0.0)
+                self.rows[index] = replace(
+                    row, seconds=seconds, share=seconds / step if step else 0.0
+                )
 
 
 def _timed(row: Lrn) -> float:

@@ -74,14 +74,15 @@ class Twins:
 class Weight:
     """One parameter.
 
-    ``module`` and ``kind`` are the name and class of the module that holds it, ``built`` the line
-    that made that module; ``registered``: an outermost module of the training passes lists it.
-    ``optimizers`` are numbers in `Optimizers`. Of ``backwards`` looked at since it was first seen,
-    ``gradients`` left a gradient in it that is not zero and ``zeros`` one that is, the ``last``
-    of either at that tick; ``moved``: its values changed since then. ``fresh``: at first they looked like PyTorch's initial draw (None:
-    too few to tell). ``root`` numbers the outermost modules, -1 where none lists it.
-    ``output``: no other weight matrix stands between it and the loss. ``filled``: where nn.init
-    gave all of it one value. ``sampled``: how many of its numbers the norms are taken over.
+    ``module`` and ``kind`` are the name and class of the module that holds it, ``built`` the
+    line that made that module; ``registered``: an outermost module of the training passes lists
+    it. ``optimizers`` are numbers in `Optimizers`. Of ``backwards`` looked at since it was
+    first seen, ``gradients`` left a gradient in it that is not zero and ``zeros`` one that is,
+    the ``last`` of either at that tick; ``moved``: its values changed since then. ``fresh``: at
+    first they looked like PyTorch's initial draw (None: too few to tell). ``root`` numbers the
+    outermost modules, -1 where none lists it. ``output``: no other weight matrix stands between
+    it and the loss. ``filled``: where nn.init gave all of it one value. ``sampled``: how many
+    of its numbers the norms are taken over.
     """
 
     name: str

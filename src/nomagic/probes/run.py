@@ -29,9 +29,9 @@ P = TypeVar("P")
 DENSE = 20
 """Ticks at the start that are always looked at; their cost is start-up and printed apart."""
 SPACING = 1.25
-"""After that the looks thin out: the next one after 25 % more ticks, from tick 100 on every tenth
-if it can be afforded.
-"""
+"""After that a look comes when 25 % more ticks have passed: ten in a decade, whatever they cost."""
+EVERY = 10
+"""Between these, every tenth tick is looked at if the budget allows."""
 GRACE = 0.3
 """Seconds of looking after the first ticks that count as start-up, so that runs of a second are
 seen, too.
@@ -373,8 +373,7 @@ class Run:
             return
         if self.clock.dense:
             self.clock.end_start()
-        self.looking = self.tick >= self._next_look and self.clock.spare()
-        if self.looking:
-            self._next_look = max(
-                self.tick + 2, int(self.tick * SPACING) if self.tick < 100 else self.tick + 10
-            )
+        due = self.tick >= self._next_look
+        self.looking = due or (self.tick % EVERY == 0 and self.clock.spare())
+        if due:
+            self._next_look = int(self.tick * SPACING) + 1

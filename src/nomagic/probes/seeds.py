@@ -33,7 +33,7 @@ class Generator:
 
 
 class Seeds(Probe[Generator]):
-    """One row for each of torch, numpy and random; ``first`` is the first line that built a part."""
+    """One row for each of torch, numpy and random; ``first`` is the line that built first."""
 
     def __init__(self, rows: Iterable[Generator] = ()) -> None:
         super().__init__(rows)

@@ -18,7 +18,8 @@ MOST = 200
 class Slope:
     """The slopes of one PReLU layer, as last seen after a step.
 
-    ``decay`` is the weight decay of the group that holds them, ``optimizer`` the line that made their optimizer.
+    ``decay`` is the weight decay of the group that holds them, ``optimizer`` the line that made
+    their optimizer.
     """
 
     name: str
@@ -67,7 +68,9 @@ class Slopes(Probe[Slope]):
                 module = slopes.get(id(parameter))
                 if module is not None and len(self._live) < MOST:
                     start = parameter.detach().clone()
-                    live = _Live(parameter, self.run.name(module), self.run.built(module), start, start)
+                    live = _Live(
+                        parameter, self.run.name(module), self.run.built(module), start, start
+                    )
                     live.decay = float(group.get("weight_decay") or 0.0)
                     live.optimizer = self._places.get(id(step.optimizer))
                     self._live[id(parameter)] = live
@@ -85,7 +88,9 @@ class Slopes(Probe[Slope]):
             low, high = float(now.min()), float(now.max())
             start = float(live.start.float().mean())
             self.rows.append(
-                Slope(live.name, live.place, start, low, high, live.steps, live.decay, live.optimizer)
+                Slope(
+                    live.name, live.place, start, low, high, live.steps, live.decay, live.optimizer
+                )
             )
         self._live.clear()
         self._places.clear()

@@ -13,7 +13,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from nomagic.probes.probe import Probe
 from nomagic.probes.run import Backward, Call, Op, Run
@@ -165,8 +165,6 @@ class CannotRecordError(Exception):
 class Tapes(Probe[Tape]):
     """One tape for each line that calls backward, from one of its first looked ticks."""
 
-    always: ClassVar[tuple[str, ...]] = ("on_backward",)
-
     def __init__(self, rows: Iterable[Tape] = ()) -> None:
         super().__init__(rows)
         self._now: _Recording | None = None
@@ -193,11 +191,14 @@ class Tapes(Probe[Tape]):
 
     def on_op(self, op: Op) -> None:
         """A function outside modules is a step if a weight or an earlier step is part of it."""
-        if not op.modules:
-            live = self._now is not None and self._now.live(op)
-            self._hear(
-                op.place, (lambda now: now.op(op)) if live else (lambda now: now.fact(op)), live
-            )
+        if op.modules or self._skip or not self.run.looking:
+            return
+        if self._now is None:
+            self._now = _Recording(self.run)
+        if self._now.live(op):
+            self._hear(op.place, lambda now: now.op(op), live=True)
+        else:
+            self._hear(op.place, lambda now: now.fact(op))
 
     def on_backward(self, backward: Backward) -> None:
         """The tick is over: keep what led to this loss, if this line's tape is not yet kept."""

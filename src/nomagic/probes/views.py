@@ -22,9 +22,10 @@ BACK = 6
 class View:
     """A view or reshape whose output has the sizes of its input in another order, sizes of one left out.
 
-    ``made`` are the functions that led to its input, nearest first, ``flat`` whether one of them returned at most two
-    dimensions with nothing but views since (a learnt layer then decides what the numbers mean); ``feeds`` are the functions
-    that used its output. ``native`` when it was called inside one of torch's own modules, ``grads`` in a training pass.
+    ``made`` are the functions that led to its input, nearest first, ``flat`` whether one of them
+    returned at most two dimensions with nothing but views since (a learnt layer then decides what
+    the numbers mean); ``feeds`` are the functions that used its output. ``native`` when it was
+    called inside one of torch's own modules, ``grads`` in a training pass.
     """
 
     place: Place | None
@@ -73,7 +74,9 @@ class Views(Probe[View]):
                     made=tuple(node.name for node in chain),
                     flat=views < len(chain) and len(chain[views].shape) <= 2,
                     module=self.run.name(owner) if owner is not None else "",
-                    native=type(owner).__module__.startswith("torch.nn.") if owner is not None else False,
+                    native=type(owner).__module__.startswith("torch.nn.")
+                    if owner is not None
+                    else False,
                     grads=op.grads,
                 )
             )

@@ -1,4 +1,4 @@
-"""Census rows streamed from the compressed file through a shuffle buffer; features are hashed."""
+"""Census rows in shards, streamed through a shuffle buffer; the categories are hashed."""
 import csv
 import gzip
 import os
@@ -16,34 +16,39 @@ NUMBERS = {"age": (38.6, 13.6), "education_num": (10.1, 2.6), "hours_per_week": 
 SKIP = {"income", "fnlwgt", *NUMBERS}
 
 
-class CsvStream(IterableDataset):
-    def __init__(self, path, first, last, buffer=0):
-        self.path, self.first, self.last, self.buffer = path, first, last, buffer
+def parse(row):
+    numbers = [(float(row[k]) - m) / s for k, (m, s) in NUMBERS.items()]
+    codes = [zlib.crc32(f"{k}={v}".encode()) % BUCKETS for k, v in row.items() if k not in SKIP]
+    return numbers, codes, float(row["income"].startswith(">"))
 
-    def parse(self, row):
-        numbers = [(float(row[k]) - m) / s for k, (m, s) in NUMBERS.items()]
-        words = [f"{k}={v}" for k, v in row.items() if k not in SKIP]
-        codes = [zlib.crc32(w.encode()) % BUCKETS for w in words]
-        label = float(row["income"].startswith(">"))
-        return torch.tensor(numbers), torch.tensor(codes), torch.tensor(label)
+
+def read_shards(path, size, limit):
+    """Parse the file once into shards of tensors."""
+    with gzip.open(path, "rt") as f:
+        rows = [parse(row) for row, _ in zip(csv.DictReader(f), range(limit))]
+    shards = []
+    for i in range(0, len(rows), size):
+        numbers, codes, labels = zip(*rows[i : i + size])
+        shards.append((torch.tensor(numbers), torch.tensor(codes), torch.tensor(labels)))
+    return shards
+
+
+class ShardStream(IterableDataset):
+    """Ready batches; training draws them from several shards at a time, in random order."""
+
+    def __init__(self, shards, batch_size, shuffle, mix=3):
+        self.shards, self.batch_size, self.shuffle, self.mix = shards, batch_size, shuffle, mix
 
     def __iter__(self):
-        pool = []
-        with gzip.open(self.path, "rt") as f:
-            for i, row in enumerate(csv.DictReader(f)):
-                if i < self.first:
-                    continue
-                if i >= self.last:
-                    break
-                if not self.buffer:
-                    yield self.parse(row)
-                    continue
-                pool.append(row)
-                if len(pool) > self.buffer:
-                    yield self.parse(pool.pop(random.randrange(len(pool))))
-        random.shuffle(pool)
-        for row in pool:
-            yield self.parse(row)
+        order = list(range(len(self.shards)))
+        if self.shuffle:
+            random.shuffle(order)
+        for i in range(0, len(order), self.mix):
+            columns = [torch.cat(c) for c in zip(*(self.shards[j] for j in order[i : i + self.mix]))]
+            n = len(columns[0])
+            rows = torch.randperm(n) if self.shuffle else torch.arange(n)
+            for pick in rows.split(self.batch_size):
+                yield tuple(c[pick] for c in columns)
 
 
 class HashedNet(nn.Module):
@@ -58,15 +63,15 @@ class HashedNet(nn.Module):
 
 random.seed(0)
 torch.manual_seed(0)
-path = DATA / "adult_train.csv.gz"
-train_loader = DataLoader(CsvStream(path, 0, 9000, buffer=1500), batch_size=100)
-val_loader = DataLoader(CsvStream(path, 9000, 11000), batch_size=500)
+shards = read_shards(DATA / "adult_train.csv.gz", size=500, limit=11000)
+train_loader = DataLoader(ShardStream(shards[:18], 100, shuffle=True), batch_size=None)
+val_loader = DataLoader(ShardStream(shards[18:], 500, shuffle=False), batch_size=None)
 model = HashedNet()
 optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
 loss_fn = nn.BCEWithLogitsLoss()
-for epoch in range(3):
+for epoch in range(4):
     model.train()
-    for step, (numbers, codes, label) in enumerate(train_loader):
+    for numbers, codes, label in train_loader:
         loss = loss_fn(model(numbers, codes), label)
         optimizer.zero_grad()
         loss.backward()

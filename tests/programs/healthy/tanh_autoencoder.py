@@ -13,7 +13,7 @@ torch.manual_seed(0)
 images = torch.from_numpy(np.load(DATA / "mnist.npz")["x_train"][:4500]).float().flatten(1) / 127.5 - 1
 train, val = images[:4000], images[4000:]
 model = nn.Sequential(
-    nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 24), nn.Linear(24, 128), nn.ReLU(), nn.Linear(128, 784), nn.Tanh()
+    nn.Linear(784, 128), nn.LeakyReLU(0.2), nn.Linear(128, 24), nn.Linear(24, 128), nn.LeakyReLU(0.2), nn.Linear(128, 784), nn.Tanh()
 )
 optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 loader = DataLoader(TensorDataset(train), batch_size=100, shuffle=True)

@@ -1,16 +1,16 @@
 """Keep sigmoid and tanh out of deep hidden layers: they saturate and block gradients.
 
-The slope of the sigmoid is at most 1/4, so each layer shrinks the gradient; after a few layers nothing
-arrives at the first ones. ReLU and its kin pass it on, and are cheaper.
+The slope of the sigmoid is at most 1/4, so each layer shrinks the gradient; after a few layers
+nothing arrives at the first ones. ReLU and its kin pass it on, and are cheaper.
 
-Against: gates in LSTMs and attention need sigmoids, outputs too, and both are left alone. With batch
-norm before it a sigmoid is harmless (MIS17: 47.5 %, ReLU 47.1 %), and tanh with the right initial
-scale trains 20 layers (96-98 %): the initial scale matters more than the unit. Networks that compute
-derivatives of their output need smooth units.
+Against: gates in LSTMs and attention need sigmoids, outputs too, and both are left alone. With
+batch norm before it a sigmoid is harmless (MIS17: 47.5 %, ReLU 47.1 %), and tanh with the right
+initial scale trains 20 layers (96-98 %): the initial scale matters more than the unit. Networks
+that compute derivatives of their output need smooth units.
 
 Check: hidden sigmoids, no gates, with no norm before them, that follow one another through weighted
-layers. Three or more are a warning when the first layer's gradient was measured below a tenth of the
-last one's, else a note; five or more tanh are a note.
+layers. Three or more are a warning when the first layer's gradient was measured below a tenth of
+the last one's, else a note; five or more tanh are a note.
 """
 
 from collections.abc import Iterator
@@ -58,7 +58,11 @@ def _stack(graph: Graph, kind: str) -> Stack:
     for node in graph.nodes:
         row = max((best.get(index, ()) for index in node.inputs), key=len, default=())
         layer = graph.feeder(node) if UNITS.get(node.name) == kind else None
-        if layer is not None and _counts(graph, node) and all(layer.layer != other.layer for _, other in row):
+        if (
+            layer is not None
+            and _counts(graph, node)
+            and all(layer.layer != other.layer for _, other in row)
+        ):
             row = (*row, (node, layer))
         best[node.index] = row
         longest = max(longest, row, key=len)
@@ -88,7 +92,11 @@ def _finding(stack: Stack, left: float | None) -> Finding:
         + ("block the gradient" if blocked else "shrink the gradient"),
         seen=f"{stack.kind} after {', '.join(layer.layer for layer in stack.layers[:6])}{measured}",
         fix="use ReLU, LeakyReLU or GELU in hidden layers, or put a norm layer before each unit"
-        + ("" if stack.kind == "sigmoid" else "; with tanh, draw weights with nn.init.xavier_uniform_"),
+        + (
+            ""
+            if stack.kind == "sigmoid"
+            else "; with tanh, draw weights with nn.init.xavier_uniform_"
+        ),
         severity="warning" if blocked else "note",
         place=stack.units[0].anchor,
     )

@@ -1,13 +1,14 @@
 """Give negative inputs a slope: PReLU with a small slope instead of ReLU, and do not decay it.
 
-A ReLU that is negative for every sample cannot recover; a slope lets the gradient through. PReLU learns it, one number per
-layer or channel. Weight decay pulls it to zero, back to ReLU.
+A ReLU that is negative for every sample cannot recover; a slope lets the gradient through. PReLU
+learns it, one number per layer or channel. Weight decay pulls it to zero, back to ReLU.
 
-Against: He et al. begin at 0.25, the seed advises 0.1. The benefit shrinks with batch norm (MIS17: 47.1 to 48.5 % without,
-49.9 to 50.3 % with) and vanishes with He's initial weights; training on a CPU it costs some twenty times a ReLU.
+Against: He et al. begin at 0.25, the seed advises 0.1. The benefit shrinks with batch norm (MIS17:
+47.1 to 48.5 % without, 49.9 to 50.3 % with) and vanishes with He's initial weights; training on a
+CPU it costs some twenty times a ReLU.
 
-Check: slopes in a group with weight decay are a note; so is a learnt slope below 0, where the unit is no longer monotone, or
-above 1, where it amplifies what it should dampen.
+Check: slopes in a group with weight decay are a note; so is a learnt slope below 0, where the unit
+is no longer monotone, or above 1, where it amplifies what it should dampen.
 """
 
 from collections.abc import Iterator
@@ -47,7 +48,8 @@ def _decayed(rows: list[Slope]) -> Finding:
 def _outside(row: Slope) -> Finding:
     return Finding(
         message="a PReLU slope has left the range from 0 to 1",
-        seen=f"{row.name or 'PReLU'}: slopes from {row.low:.3g} to {row.high:.3g} after {row.steps} steps, "
+        seen=f"{row.name or 'PReLU'}: slopes from {row.low:.3g} to {row.high:.3g} after "
+        f"{row.steps} steps, "
         f"{row.start:.3g} at the start",
         fix="lower the learning rate of the slopes, or use LeakyReLU with a fixed slope",
         severity="note",

@@ -4,11 +4,11 @@ Max pooling and a unit that never decreases can change places: the largest of th
 rectified largest, bit for bit, gradients included.
 
 Against: the saving is tiny beside the convolution. It holds for monotone units only: not for GELU,
-SiLU, Mish, Hardswish or PReLU with a negative slope, and for no average pool; batch norm cannot move
-past the pool.
+SiLU, Mish, Hardswish or PReLU with a negative slope, and for no average pool; batch norm cannot
+move past the pool.
 
-Check: a monotone unit whose output goes into max pooling and nowhere else is a note, with what moving
-it would save.
+Check: a monotone unit whose output goes into max pooling and nowhere else is a note, with what
+moving it would save.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,27 @@ from nomagic.words import Finding, NotApplicable, Outcome
 SOURCES = ("002",)
 
 MONOTONE = frozenset(
-    ["relu", "relu_", "leaky_relu", "leaky_relu_", "elu", "elu_", "selu", "selu_", "celu", "celu_", "softplus", "sigmoid", "sigmoid_", "tanh", "tanh_", "hardtanh", "hardtanh_", "relu6", "hardsigmoid"]
+    [
+        "relu",
+        "relu_",
+        "leaky_relu",
+        "leaky_relu_",
+        "elu",
+        "elu_",
+        "selu",
+        "selu_",
+        "celu",
+        "celu_",
+        "softplus",
+        "sigmoid",
+        "sigmoid_",
+        "tanh",
+        "tanh_",
+        "hardtanh",
+        "hardtanh_",
+        "relu6",
+        "hardsigmoid",
+    ]
 )  # PReLU is left out: its slope may be or become negative
 POOLS = frozenset(
     f"{kind}max_pool{dimensions}d{more}"
@@ -58,9 +78,12 @@ def _finding(pairs: list[tuple[Node, Node]]) -> Finding:
     after = sum(prod(pool.shape) for _, pool in pairs)
     place = unit.place.line if unit.place is not None else "?"
     return Finding(
-        message=f"{unit.name} comes before max pooling; after it, the result is the same and costs less",
-        seen=f"{len(pairs)} such pair{'s' * (len(pairs) > 1)}, the first in line {place}: {before:,} numbers rectified "
-        f"per step where {after:,} would do ({(before - after) * 4 / 2**20:.1f} MB less to keep in float32)",
+        message=f"{unit.name} comes before max pooling; after it, the result is the same "
+        "and costs less",
+        seen=f"{len(pairs)} such pair{'s' * (len(pairs) > 1)}, the first in line {place}: "
+        f"{before:,} numbers rectified "
+        f"per step where {after:,} would do ({(before - after) * 4 / 2**20:.1f} MB less to "
+        "keep in float32)",
         fix=f"swap the two: {pool.name} first, then {unit.name}",
         severity="note",
         place=unit.anchor,

@@ -4,13 +4,13 @@ A unit that is negative for every sample has a gradient of exactly zero. Too hig
 too negative a bias kills many units at once; when a whole layer dies, everything below it stops
 learning.
 
-Against: some silence is wanted, sparse codes are useful (GLO11). Healthy networks on digits had 6 to
-23 % units that were never active after training and up to 47 % at the start, so small shares mean
-nothing. Frozen layers and codes that a penalty keeps sparse are left alone.
+Against: some silence is wanted, sparse codes are useful (GLO11). Healthy networks on digits had 6
+to 23 % units that were never active after training and up to 47 % at the start, so small shares
+mean nothing. Frozen layers and codes that a penalty keeps sparse are left alone.
 
 Check: in hidden layers, the share of units that never fired in the last 1,000 samples seen. All of
-them is a fault: the gradient of that layer is zero. Half of them or more, and 25 points more than in
-the first 1,000 samples, is a warning (the run killed them), as are 90 % from the start.
+them is a fault: the gradient of that layer is zero. Half of them or more, and 25 points more than
+in the first 1,000 samples, is a warning (the run killed them), as are 90 % from the start.
 """
 
 from collections.abc import Iterator
@@ -71,10 +71,12 @@ def _fault(rows: list[Activation]) -> Finding:
     first = rows[0]
     since = "in any" if first.never == 1.0 else "in the last 1,000"
     return Finding(
-        message="a whole hidden layer is dead: none of its units fires, its gradient is exactly zero",
+        message="a whole hidden layer is dead: none of its units fires, its gradient is "
+        "exactly zero",
         seen=f"after {first.layer}: 0 of {first.units} units fired {since} of the "
         f"{first.samples:,} samples looked at{_others(rows)}",
-        fix="lower the learning rate; check the layer's bias and the scale of its weights and inputs",
+        fix="lower the learning rate; check the layer's bias and the scale of its weights "
+        "and inputs",
         severity="fault",
         place=first.place,
     )
@@ -84,9 +86,11 @@ def _warning(rows: list[Activation]) -> Finding:
     worst = max(rows, key=lambda row: row.silent)
     return Finding(
         message="most units of a hidden layer have died: they fire for no sample any more",
-        seen=f"after {worst.layer}: {worst.silent:.0%} of {worst.units} units were silent in the last "
+        seen=f"after {worst.layer}: {worst.silent:.0%} of {worst.units} units were silent "
+        "in the last "
         f"1,000 samples, {worst.born:.0%} in the first{_others(rows)}",
-        fix="lower the learning rate or warm it up; check for large negative biases; LeakyReLU or PReLU "
+        fix="lower the learning rate or warm it up; check for large negative biases; "
+        "LeakyReLU or PReLU "
         "let silent units recover",
         place=worst.place,
     )

@@ -35,9 +35,13 @@ def check(activations: Activations, trace: Trace) -> Iterator[Outcome]:
     stuck = [row for row in looked if min(row.flat) > HALF]
     late = [row for row in looked if row not in stuck and row.flat[1] > NEARLY_ALL]
     if stuck:
-        yield _finding(stuck, "saturated from the start: it passes almost no gradient to the layers below")
+        yield _finding(
+            stuck, "saturated from the start: it passes almost no gradient to the layers below"
+        )
     elif late:
-        yield _finding(late, "saturated in the end: what lies below it has stopped learning", "note")
+        yield _finding(
+            late, "saturated in the end: what lies below it has stopped learning", "note"
+        )
 
 
 def _hidden(row: Activation, trace: Trace) -> bool:
@@ -57,7 +61,8 @@ def _finding(rows: list[Activation], what: str, severity: str = "warning") -> Fi
         message=f"a hidden {worst.kind} is {what}",
         seen=f"after {worst.layer}: {start:.0%} of the outputs at the limits in the first steps, "
         f"{end:.0%} in the last{others}",
-        fix="scale the inputs, draw smaller weights (nn.init.xavier_uniform_) or lower the learning rate",
+        fix="scale the inputs, draw smaller weights (nn.init.xavier_uniform_) or lower the "
+        "learning rate",
         severity="note" if severity == "note" else "warning",
         place=worst.place,
     )

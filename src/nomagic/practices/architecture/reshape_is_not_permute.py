@@ -1,14 +1,16 @@
 """Permute dimensions with permute or transpose: view and reshape only re-read the numbers in order.
 
-Asked for the sizes of a tensor in another order, view gives them, filled row by row from the old ones: channels, time steps
-or samples are scrambled, and the network still trains, worse.
+Asked for the sizes of a tensor in another order, view gives them, filled row by row from the old
+ones: channels, time steps or samples are scrambled, and the network still trains, worse.
 
-Against: none. Splitting, merging and grouping dimensions with view is right, alone or around a permute.
+Against: none. Splitting, merging and grouping dimensions with view is right, alone or around a
+permute.
 
-Check: a view or reshape whose output has exactly the sizes of its input in another order, sizes of one left out. Silent where
-it is provably harmless or may be meant: straight after a flat layer (its weights decide the order), between padding and a slice
-(the relative shift of attention), where the line computes a size. A warning; a fault where the batch
-dimension moved and samples were then measured to depend on each other.
+Check: a view or reshape whose output has exactly the sizes of its input in another order, sizes of
+one left out. Silent where it is provably harmless or may be meant: straight after a flat layer (its
+weights decide the order), between padding and a slice (the relative shift of attention), where the
+line computes a size. A warning; a fault where the batch dimension moved and samples were then
+measured to depend on each other.
 """
 
 import linecache

@@ -24,6 +24,7 @@ from nomagic.words import Finding, NotApplicable, Outcome, Place
 SOURCES = ("004", "CS231", "TP")
 NEAR_CEILING = 0.9
 LOOKS = 10  # training scores at the end that are read together
+LATE = 0.7  # of the run, where training scores are read
 SAMPLES = 100  # fewer evaluated samples say nothing about a gap
 
 
@@ -52,7 +53,11 @@ def check(evaluations: Evaluations) -> Iterator[Outcome]:
         yield NotApplicable("no training scores with a held-out evaluation were seen")
         return
     kind = training[-1].kind
-    train = end([s for s in training if s.kind == kind][-LOOKS:])
+    late = [s for s in training if s.kind == kind and s.tick >= LATE * last.tick]
+    if not late:
+        yield NotApplicable("no training score near the end was seen")
+        return
+    train = end(late[-LOOKS:])
     held = end([last])
     if held.samples < SAMPLES:
         yield NotApplicable(

@@ -147,8 +147,9 @@ def strays(seen: Input, loaders: Loaders) -> Iterator[Finding]:
         worst = max(stray, key=lambda column: column.outlying)
         yield Finding(
             message="a few values are far from all others of their column",
-            seen=f"column {worst.index}: {worst.outlying:,.0f} interquartile ranges from the median, "
-            f"99 % of the rows within {worst.rest:.1f} (range {worst.low:.3g} to {worst.high:.3g})",
+            seen=f"column {worst.index}: {worst.outlying:,.0f} quartile ranges off the median, "
+            f"99 % of the rows within {worst.rest:.1f} "
+            f"(range {worst.low:.3g} to {worst.high:.3g})",
             fix="look at these rows: codes for missing values and wrong units look like this",
             place=home(seen.loader, loaders, seen.place),
         )

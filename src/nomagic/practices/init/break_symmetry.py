@@ -75,7 +75,7 @@ def stuck(weight: Weight) -> bool:
 def twins(weight: Weight, found: Twins) -> Finding:
     """The finding for units that learn as one."""
     return Finding(
-        message=f"units of {weight.module or weight.name} are copies of each other, learning as one",
+        message=f"units of {weight.module or weight.name} are copies of each other and stay so",
         seen=f"{found.start + 1} of {found.rows} rows of {weight.name} started equal; after "
         f"{found.step} steps {found.end + 1} of them have moved and are still equal",
         fix=RANDOM,

@@ -1,17 +1,18 @@
 """Scale initial weights by fan-in for the unit used, so that signals keep their size through depth.
 
-A layer multiplies the size of what passes it by its gain. Over many layers gains below one make signal
-and gradient vanish, gains above one make them explode. He's draw (variance 2 / fan-in) keeps the size
-under ReLU, Xavier's under tanh.
+A layer multiplies the size of what passes it by its gain. Over many layers gains below one make
+signal and gradient vanish, gains above one make them explode. He's draw (variance 2 / fan-in) keeps
+the size under ReLU, Xavier's under tanh.
 
-Against: norm layers and residual connections make it less critical. torch's default draw for Linear and
-Conv is not this (variance 1 / (3 fan-in), a gain of 0.41 a layer under ReLU): plain ReLU networks of 10
-layers reached 74-93 % with it and 95-98 % with He's; of 20 layers 9-10 % (chance) and 94-96 %. Weights
-that are zero by design are left out, and so is the output layer, which may be drawn small.
+Against: norm layers and residual connections make it less critical. torch's default draw for Linear
+and Conv is not this (variance 1 / (3 fan-in), a gain of 0.41 a layer under ReLU): plain ReLU
+networks of 10 layers reached 74-93 % with it and 95-98 % with He's; of 20 layers 9-10 % (chance)
+and 94-96 %. Weights that are zero by design are left out, and so is the output layer, which may be
+drawn small.
 
-Check: the sizes (root mean square) of outputs and of weight gradients at the first backward, along the
-longest row of layers. First against last hidden layer beyond a factor of 1,000 is a warning; eight or
-more plain layers drawn by default are a note.
+Check: the sizes (root mean square) of outputs and of weight gradients at the first backward, along
+the longest row of layers. First against last hidden layer beyond a factor of 1,000 is a warning;
+eight or more plain layers drawn by default are a note.
 """
 
 from collections.abc import Iterator
@@ -65,7 +66,9 @@ def _chain(number: int, graph: Graph, signals: Signals) -> Chain:
         best[node.index] = row
     layers = max(best.values(), key=len, default=())[:-1]
     rows = {row.weight: row for row in signals if row.graph == number}
-    weights = [next((rows[name] for name in layer.parameters if name in rows), None) for layer in layers]
+    weights = [
+        next((rows[name] for name in layer.parameters if name in rows), None) for layer in layers
+    ]
     plain = not any(node.name in NORMS or _skips(graph, node) for node in graph.nodes)
     return Chain(layers, tuple(weight for weight in weights if weight is not None), plain)
 
@@ -84,18 +87,23 @@ def _judge(chain: Chain) -> Iterator[Outcome]:
         way = "vanish" if min(ratio, back) < 1 else "explode"
         yield Finding(
             message=f"signals or gradients {way} with depth before the first step",
-            seen=f"from {first} to {last} ({len(outputs)} layers) outputs go from {outputs[0]:.2g} to "
-            f"{outputs[-1]:.2g}, back from there gradients from {gradients[-1]:.2g} to {gradients[0]:.2g}"
+            seen=f"from {first} to {last} ({len(outputs)} layers) outputs go from "
+            f"{outputs[0]:.2g} to "
+            f"{outputs[-1]:.2g}, back from there gradients from {gradients[-1]:.2g} to "
+            f"{gradients[0]:.2g}"
             if gradients
             else f"from {first} to {last} outputs go from {outputs[0]:.2g} to {outputs[-1]:.2g}",
-            fix="draw weights with nn.init.kaiming_normal_ (ReLU) or xavier_normal_ (tanh), or add norm layers "
+            fix="draw weights with nn.init.kaiming_normal_ (ReLU) or xavier_normal_ (tanh), "
+            "or add norm layers "
             "or residual connections",
             place=chain.layers[0].anchor,
         )
     elif chain.plain and len(drawn) >= DEEP:
         yield Finding(
-            message="a deep plain network starts from torch's default draw, which shrinks signals with depth",
-            seen=f"{len(drawn)} layers with a gain near 0.58 (He's draw: 1.41), no norm layer, no skip; the gradient "
+            message="a deep plain network starts from torch's default draw, which shrinks "
+            "signals with depth",
+            seen=f"{len(drawn)} layers with a gain near 0.58 (He's draw: 1.41), no norm "
+            "layer, no skip; the gradient "
             f"of {first} is {back:.2g} of that of {last}",
             fix="draw weights with nn.init.kaiming_normal_(weight, nonlinearity='relu')",
             severity="note",

@@ -85,7 +85,8 @@ def finding(seen: Input, message: str, column: Column, count: int = 0) -> Findin
     return Finding(
         message=message,
         seen=f"{several}{what} {column.index} has mean {column.mean:.3g}, "
-        f"standard deviation {column.std:.3g} (range {column.low:.3g} to {column.high:.3g}) where it enters {seen.layer}",
+        f"standard deviation {column.std:.3g} (range {column.low:.3g} to {column.high:.3g}) "
+        f"where it enters {seen.layer}",
         fix="subtract the training data's mean, column by column, and divide by its deviation",
         place=seen.place,
     )

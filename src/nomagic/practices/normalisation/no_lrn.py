@@ -1,13 +1,13 @@
 """Leave local response normalisation out: it costs much and gains nothing.
 
-It divides each number by the size of its neighbours across channels. Batch norm replaced it, and max pooling does its
-share more cheaply.
+It divides each number by the size of its neighbours across channels. Batch norm replaced it, and
+max pooling does its share more cheaply.
 
-Against: the two are not alternatives, one normalises and the other pools. AlexNet gained 1.4 points from it (KRI12);
-a controlled comparison found nothing (MIS17: 47.0 % with, 47.1 % without).
+Against: the two are not alternatives, one normalises and the other pools. AlexNet gained 1.4 points
+from it (KRI12); a controlled comparison found nothing (MIS17: 47.0 % with, 47.1 % without).
 
-Check: its use is a note with its share of the time of a step, timed on noise of the same shape after the
-run; above 20 % it is a warning. One that is written by hand is a note.
+Check: its use is a note with its share of the time of a step, timed on noise of the same shape
+after the run; above 20 % it is a warning. One that is written by hand is a note.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,9 @@ def check(lrns: Lrns, trace: Trace) -> Iterator[Outcome]:
         share = sum(row.share for row in lrns if row.place == place)
         seconds = sum(row.seconds for row in lrns if row.place == place)
         measured = f"; it takes {seconds * 1e3:.2g} ms, {share:.0%} of a step" if seconds else ""
-        yield _finding(place, f"{next(r.shape for r in lrns if r.place == place)}{measured}", share > COSTLY)
+        yield _finding(
+            place, f"{next(r.shape for r in lrns if r.place == place)}{measured}", share > COSTLY
+        )
     by_hand = {node.place for graph in trace for node in graph.nodes if _by_hand(graph, node)}
     for place in by_hand:
         yield _finding(place, "a quotient by a power of the mean of squares over channels", False)
@@ -48,7 +50,10 @@ def _by_hand(graph: Graph, node: Node) -> bool:
     pool = next((up for up in _up(graph, sources[1]) if up.name in POOLS), None)
     if pool is None:
         return False
-    return any(up.name in POWERS or (up.name in TIMES and len(set(up.inputs)) == 1) for up in _up(graph, pool))
+    return any(
+        up.name in POWERS or (up.name in TIMES and len(set(up.inputs)) == 1)
+        for up in _up(graph, pool)
+    )
 
 
 def _up(graph: Graph, node: Node, steps: int = 6) -> list[Node]:
@@ -56,7 +61,9 @@ def _up(graph: Graph, node: Node, steps: int = 6) -> list[Node]:
 
 
 def _broken(node: Node) -> bool:
-    numbers = [v for v in node.settings.values() if isinstance(v, int | float) and not isinstance(v, bool)]
+    numbers = [
+        v for v in node.settings.values() if isinstance(v, int | float) and not isinstance(v, bool)
+    ]
     return any(0 < number < 1 and number != 0.5 for number in numbers)
 
 

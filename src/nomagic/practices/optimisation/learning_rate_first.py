@@ -34,8 +34,7 @@ from nomagic.words import Finding, NotApplicable, Outcome
 
 SOURCES = ("BYU", "LEC98", "BOT12")
 ROOF = 3.0
-"""Times the first loss and the last ones; healthy runs on the grid stayed below 1.9 but for one that
-passed it once, after a first step of half the weights, and came back."""
+"""Times the first loss and the last ones; good runs stayed below 1.9, or came back at once."""
 LONG = 10  # losses in a row above the roof that are no single bad batch
 WORSE = 0.7  # of the first loss: what dead or lost networks end above
 HUGE = 0.5  # update of the median layer, as a share of its weights
@@ -174,8 +173,8 @@ def too_low(stretch: Stretch, parameters: Parameters) -> str:
     if fastest > SLOW:
         return ""
     return (
-        f"over {len(values)} losses the loss went from {first:.4g} to {last:.4g} (means of a fifth), "
-        f"and no layer moved by more than {fastest:.1e} of its weights in a step"
+        f"over {len(values)} losses the mean of a fifth went from {first:.4g} to {last:.4g}, and "
+        f"no layer moved by more than {fastest:.1e} of its weights in a step"
     )
 
 

@@ -43,7 +43,7 @@ TINY = 0.1  # of 1 / sqrt(inputs): weights that begin below it are meant to grow
 
 @dataclass(frozen=True)
 class Ratios:
-    """Update over weight of one optimizer's median layer: early, in the median later step, at most."""
+    """Update over weight of an optimizer's median layer: early, in later steps, at most."""
 
     optimizer: Optimized
     layers: int
@@ -111,7 +111,7 @@ def too_large(ratios: Ratios) -> str:
     adaptive = any(word in ratios.optimizer.kind.lower() for word in ADAPTIVE)
     limit = LARGE_ADAPTIVE if adaptive else LARGE
     if ratios.early > limit:
-        return f"in the first {EARLY} steps an update was {ratios.early:.2g} times as large as the weights"
+        return f"in the first {EARLY} steps an update was {ratios.early:.2g} times the weights"
     if ratios.later > LATER:
         return (
             f"after the first {EARLY} steps the median update is {ratios.later:.0%} of the weights"
@@ -123,7 +123,7 @@ def too_small(ratios: Ratios) -> str:
     """What shows that the updates are too small, or nothing."""
     if ratios.optimizer.steps < PATIENCE or not ratios.most < SMALL:
         return ""
-    return f"no update in {ratios.optimizer.steps} steps was larger than {ratios.most:.1e} of the weights"
+    return f"in {ratios.optimizer.steps} steps no update was above {ratios.most:.1e} of the weights"
 
 
 def flat(descent: Descent) -> bool:

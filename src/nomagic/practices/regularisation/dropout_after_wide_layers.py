@@ -1,17 +1,19 @@
 """Use dropout after wide layers against overfitting, in training only.
 
-A layer of more than 256 units or channels has room to memorise; dropping half of them at random in training keeps
-them from relying on each other. In evaluation nothing may be dropped, or every score is noise.
+A layer of more than 256 units or channels has room to memorise; dropping half of them at random in
+training keeps them from relying on each other. In evaluation nothing may be dropped, or every score
+is noise.
 
-Against: use it sparingly (KAR), it conflicts with batch norm; at width 2048 a rate of 0.3 beat the usual 0.5 (49.7 %
-and 47.1 %, MIS17), and on a few hundred digits any dropout cost half a point. Monte Carlo dropout keeps it on in evaluation
-on purpose, over many passes of the same input.
+Against: use it sparingly (KAR), it conflicts with batch norm; at width 2048 a rate of 0.3 beat the
+usual 0.5 (49.7 % and 47.1 %, MIS17), and on a few hundred digits any dropout cost half a point.
+Monte Carlo dropout keeps it on in evaluation on purpose, over many passes of the same input.
 
-Check: `F.dropout` drops in every mode unless it is told `training=self.training`, and so does the `dropout_p` of
-scaled_dot_product_attention. Dropping in a network in evaluation mode, whose single-pass output is then held against labels,
-is a fault; a warning where `True` is written out. Passes over the same input again, or over copies of a sample, are
-silent. Wide layers without any dropout, and a training score above the held-out one by more than two half-widths, are a
-note; so is a rate of 0.5 or more in a network that does not fit its training data.
+Check: `F.dropout` drops in every mode unless it is told `training=self.training`, and so does the
+`dropout_p` of scaled_dot_product_attention. Dropping in a network in evaluation mode, whose
+single-pass output is then held against labels, is a fault; a warning where `True` is written out.
+Passes over the same input again, or over copies of a sample, are silent. Wide layers without any
+dropout, and a training score above the held-out one by more than two half-widths, are a note; so is
+a rate of 0.5 or more in a network that does not fit its training data.
 """
 
 import linecache
@@ -34,7 +36,9 @@ ENOUGH = 100  # samples of an evaluation that can show a gap
 UNFIT = 0.5  # of a constant's loss
 
 
-def check(dropouts: Dropouts, modes: Modes, evaluations: Evaluations, trace: Trace) -> Iterator[Outcome]:
+def check(
+    dropouts: Dropouts, modes: Modes, evaluations: Evaluations, trace: Trace
+) -> Iterator[Outcome]:
     """Dropout in evaluation, then dropout that is missing or too strong."""
     scored = [mode for mode in modes if _scored(mode)]
     sampled = any(mode.repeated for mode in modes if not mode.training)
@@ -64,7 +68,8 @@ def _fault(row: Dropout, scored: list[Mode]) -> Finding:
     training = "self.p if self.training else 0.0" if attention else "self.training"
     return Finding(
         message="functional dropout stays on in evaluation: every score is noise",
-        seen=f"{row.name}(p={row.p:g}) dropped in {calls} of the evaluation calls in line {place.line if place else '?'} "
+        seen=f"{row.name}(p={row.p:g}) dropped in {calls} of the evaluation calls in line "
+        f"{place.line if place else '?'} "
         "that were looked at, with the network in eval mode",
         fix=f"pass {'dropout_p' if attention else 'training'}={training}, or use nn.Dropout",
         severity="warning" if _deliberate(row.place) else "fault",
@@ -73,19 +78,27 @@ def _fault(row: Dropout, scored: list[Mode]) -> Finding:
 
 
 def _deliberate(place: Place | None) -> bool:
-    return place is not None and "True" in linecache.getline(os.path.abspath(place.file), place.line)
+    return place is not None and "True" in linecache.getline(
+        os.path.abspath(place.file), place.line
+    )
 
 
 def _advice(dropouts: Dropouts, evaluations: Evaluations, trace: Trace) -> Iterator[Outcome]:
     train = [score for score in evaluations if not score.evaluation][-LAST:]
-    held = next((s for s in reversed(evaluations.rows) if s.evaluation and s.counted >= ENOUGH), None)
-    wide = next((node for graph in trace for node in graph.nodes if _wide(node) and graph.hidden(node)), None)
+    held = next(
+        (s for s in reversed(evaluations.rows) if s.evaluation and s.counted >= ENOUGH), None
+    )
+    wide = next(
+        (node for graph in trace for node in graph.nodes if _wide(node) and graph.hidden(node)),
+        None,
+    )
     strong = next((row for row in dropouts if row.p >= STRONG and row.own), None)
     gap, noise = _gap(train, held) if train and held is not None else (0.0, math.inf)
     if wide is not None and not len(dropouts) and gap > 2 * noise:
         yield Finding(
             message="wide layers without dropout, in a network that overfits",
-            seen=f"{wide.layer} has {_features(wide)} features; held-out accuracy is {gap:.1%} below that in training "
+            seen=f"{wide.layer} has {_features(wide)} features; held-out accuracy is "
+            f"{gap:.1%} below that in training "
             f"(± {noise:.1%})",
             fix="try nn.Dropout(0.3) after the widest layers",
             severity="note",
@@ -95,7 +108,8 @@ def _advice(dropouts: Dropouts, evaluations: Evaluations, trace: Trace) -> Itera
         loss = sum(score.loss for score in train) / len(train)
         yield Finding(
             message="strong dropout in a network that does not fit its training data",
-            seen=f"p={strong.p:g}; the training loss ends at {loss:.3g}, a constant gets {train[-1].baseline:.3g}",
+            seen=f"p={strong.p:g}; the training loss ends at {loss:.3g}, a constant gets "
+            f"{train[-1].baseline:.3g}",
             fix="lower the rate, or leave dropout out until the network overfits",
             severity="note",
             place=strong.place,
@@ -117,7 +131,9 @@ def _gap(train: list[Score], held: Score) -> tuple[float, float]:
     if not seen:
         return 0.0, math.inf
     a, b = sum(score.correct for score in train) / seen, held.accuracy
-    variance = max(a * (1 - a), 0.25 / seen) / seen + max(b * (1 - b), 0.25 / held.counted) / held.counted
+    variance = (
+        max(a * (1 - a), 0.25 / seen) / seen + max(b * (1 - b), 0.25 / held.counted) / held.counted
+    )
     return a - b, 1.96 * math.sqrt(variance)
 
 

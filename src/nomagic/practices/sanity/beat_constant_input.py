@@ -43,7 +43,8 @@ def check(inputs: ConstantInput, evaluations: Evaluations) -> Iterator[Outcome]:
                 f"{worth.steps} steps and batches of {worth.samples} are too few to tell"
             )
         elif (
-            worth.z < CLEAR
+            worth.classes > 1  # the first targets of a regression may be old ones, as in Q-learning
+            and worth.z < CLEAR
             and worth.real >= worth.constant
             and not worth.late < FALLEN * worth.early
         ):

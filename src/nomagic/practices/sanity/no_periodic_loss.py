@@ -53,7 +53,7 @@ def check(descent: Descent, batches: Batches, trace: Trace) -> Iterator[Outcome]
     tokens = any(node.name == "embedding" for graph in trace for node in graph.nodes)
     yield Finding(
         message="the loss repeats itself epoch for epoch",
-        seen=f"the losses of one epoch and the next correlate by {alike:.2f} in {len(epochs)} epochs "
+        seen=f"losses of an epoch and the next correlate by {alike:.2f} in {len(epochs)} epochs "
         f"of {len(epochs[0])} batches; for shuffled data that is about 0",
         fix="shuffle the training data anew in every epoch; look for batches that overlap",
         severity="note" if cyclic or tokens else "warning",

@@ -71,10 +71,10 @@ def elsewhere(
         orphans = [weight for weight in unused if not weight.registered]
         if idle and one.steps >= BACKWARDS and (orphans or (own and unused == own)):
             yield Finding(
-                message=f"{one.kind} holds parameters that nobody uses, while the model's are in none",
+                message=f"{one.kind} holds parameters nobody uses, while the model's are in none",
                 seen=f"{len(unused)} of its {len(own)} parameters have had no "
                 f"gradient since its first step; {listed(idle)} had, and never moved",
-                fix="make the optimizer after the model is complete: built, copied, its head replaced",
+                fix="make the optimizer after the model is complete: copied, its head replaced",
                 severity="fault",
                 place=one.place,
             )
@@ -122,7 +122,7 @@ def unlisted(hidden: Sequence[Weight]) -> Finding:
     known = [weight.fresh for weight in hidden if weight.fresh is not None]
     return Finding(
         message="layers are used that no module lists, so no optimizer has them",
-        seen=f"{listed(hidden)} took a gradient in {hidden[0].gradients} looked backwards, stand not "
+        seen=f"{listed(hidden)} took a gradient in {hidden[0].gradients} looked backwards, are not "
         "in model.parameters(), and never moved",
         fix="keep layers in nn.ModuleList or nn.ModuleDict, or as attributes of the module",
         severity="fault" if any(known) else "note" if known else "warning",
@@ -150,7 +150,7 @@ def forgotten(rest: Sequence[Weight], place: Place | None, within: bool) -> Find
     random = any(weight.fresh for weight in rest)
     return Finding(
         message="layers take gradients but are in no optimizer",
-        seen=f"{listed(rest)} took a gradient in {rest[0].gradients} looked backwards and never moved"
+        seen=f"{listed(rest)} took a gradient in {rest[0].gradients} looked backwards, never moved"
         + ("; they are still at their random start" if random else ""),
         fix="hand their parameters to the optimizer, or requires_grad_(False) if they are to stay",
         severity="warning" if random and within else "note",

@@ -133,7 +133,7 @@ def skipped(scaling: Scaling, late: int) -> Finding:
     """The finding for a scaler that leaves out too many steps."""
     return Finding(
         message="the gradient scaler leaves out many steps",
-        seen=f"after the first {WARM} steps, {late} of {scaling.steps - WARM} had infinite gradients",
+        seen=f"after {WARM} steps, {late} of {scaling.steps - WARM} had infinite gradients",
         fix="look for a loss or layer that overflows half precision; try bfloat16",
         place=scaling.place,
     )

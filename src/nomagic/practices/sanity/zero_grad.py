@@ -67,8 +67,8 @@ def emptied(clearing: Clearing) -> Finding:
     """The finding for gradients that are cleared too early."""
     return Finding(
         message="gradients are cleared after the backward, before the step could apply them",
-        seen=f"at {clearing.emptied} of {clearing.steps} steps of {clearing.optimizer} the gradients "
-        "that the backward had written were gone",
+        seen=f"at {clearing.emptied} of {clearing.steps} steps of {clearing.optimizer} the "
+        "gradients that the backward had written were gone",
         fix="clear them before the backward or after the step",
         severity="fault",
         place=clearing.zeroing or clearing.backward,

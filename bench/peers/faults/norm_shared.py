@@ -1,0 +1,38 @@
+"""One batch normalisation is called for two layers, whose statistics it mixes."""
+
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+from torch import nn
+
+torch.manual_seed(0)
+images, labels = load_digits(return_X_y=True)
+x, y = torch.tensor(images, dtype=torch.float32) / 8 - 1, torch.tensor(labels)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(64, 64, bias=False)
+        self.second = nn.Linear(64, 64, bias=False)
+        self.norm = nn.BatchNorm1d(64)
+        # healthy: self.norm2 = nn.BatchNorm1d(64)
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = F.relu(self.norm(self.first(x)))
+        x = F.relu(self.norm(self.second(x)))  # sick: norm-shared
+        # healthy: x = F.relu(self.norm2(self.second(x)))
+        return self.head(x)
+
+
+model = Net()
+optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+
+for epoch in range(8):
+    for rows in torch.randperm(1400).split(64):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x[rows]), y[rows])
+        loss.backward()
+        optimizer.step()
+print(loss.item())
