@@ -1,8 +1,8 @@
 """Fixtures: one ordinary training script is both the sick program and its cure.
 
-A faulty line ends in ``# sick: practice`` (the line that the finding must name) or in plain ``# sick``; the cure stands
-below as ``# healthy: code``. The sick script is the file as it is; the healthy one has every sick line
-dropped and every cure uncommented.
+A faulty line ends in ``# sick: practice`` (the line that the finding must name) or in plain ``#
+sick``; the cure stands below as ``# healthy: code``. The sick script is the file as it is; the
+healthy one has every sick line dropped and every cure uncommented.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from nomagic.practices.activation import no_sigmoid_tanh, watch_dead_units
 from nomagic.probes.activations import Activation, Activations
+from nomagic.probes.descent import Descent, Loss
 from nomagic.probes.signals import Signal, Signals
 from nomagic.probes.trace import Graph, Node, Trace
 from nomagic.words import Finding, Place
@@ -86,13 +87,14 @@ def test_frozen_and_sparse_layers_may_be_silent():
     assert dead(1.0, 0.1, where=CODE) == []
 
 
-def sigmoids(layers: list[str], gradients: tuple[float, float]) -> list[str]:
+def sigmoids(layers: list[str], gradients: tuple[float, float], ended: float = 1.0) -> list[str]:
     calls: list[tuple[str, tuple[int, ...], str]] = []
     for layer in layers:
         calls += [("linear", (len(calls) - 1,), layer), ("sigmoid", (len(calls),), "")]
     calls += [("linear", (len(calls) - 1,), "out.weight"), ("mse_loss", (len(calls), -1), "")]
     rows = [Signal(0, layers[0], gradients[0], 1.0), Signal(0, layers[-1], gradients[1], 1.0)]
-    outcomes = no_sigmoid_tanh.check(Trace([graph(*calls)]), Signals(rows))
+    losses = Descent([Loss(1.0, 0, 0, HERE), Loss(ended, 1, 1, HERE)])
+    outcomes = no_sigmoid_tanh.check(Trace([graph(*calls)]), Signals(rows), losses)
     return [outcome.severity for outcome in outcomes if isinstance(outcome, Finding)]
 
 
@@ -100,6 +102,7 @@ def test_deep_sigmoids_are_judged_by_the_gradient_that_is_left():
     three = ["a.weight", "b.weight", "c.weight"]
     assert sigmoids(three, (0.001, 0.1)) == ["warning"]
     assert sigmoids(three, (0.05, 0.1)) == ["note"]
+    assert sigmoids(three, (0.001, 0.1), ended=0.1) == ["note"]
     assert sigmoids(three[:2], (0.001, 0.1)) == []
 
 

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from nomagic.probes.recording import LARGEST
 from nomagic.probes.run import Places, Run
-from nomagic.probes.tape import LARGEST, Tapes
+from nomagic.probes.tapes import Tapes
 from nomagic.replay import CannotReplayError, Replay, Spy
 from nomagic.subject import NoSubjectError, fits, pure, subject
 from nomagic.taps import Taps

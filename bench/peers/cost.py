@@ -23,9 +23,9 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
+# ruff: noqa: E402
 import cases
 import overhead
-import source as sources
 import tools
 
 SHORT = 60

@@ -5,14 +5,13 @@ usage: python bench/peers/find.py --python PYTHON [--only A,B]
 PYTHON is the interpreter of an environment that holds torch, scikit-learn, torch-audit, torchtest2
 and traincheck. A tool *found* a fault when it says something of the faulty script that it does not
 say of the cured one; what it says of the cured one is a false alarm. Both run with the same seed;
-TrainCheck learns from the cured script with another seed. The raw words are written beside the table.
+TrainCheck learns from the cured script with another seed. The raw words stand beside the table.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any

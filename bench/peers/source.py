@@ -38,14 +38,6 @@ def shortened(source: str, epochs: int) -> str:
     return re.sub(r"for epoch in range\(\d+\)", f"for epoch in range({epochs})", source)
 
 
-def after_optimizer(source: str, code: str) -> str:
-    """Insert lines after the statement that makes the optimizer."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Assign) and "optimizer" in map(_name, node.targets):
-            return _insert(source, node.end_lineno or node.lineno, code, node.col_offset)
-    raise ValueError("this program makes no optimizer")
-
-
 def before_training(source: str, code: str) -> str:
     """Insert lines before the training loop: the stopwatch's block, or the first loop of epochs."""
     for node in ast.parse(source).body:

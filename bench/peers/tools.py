@@ -1,8 +1,9 @@
 """The tools, each used as its documentation says, on the source of one training script.
 
-``said`` gives what a tool says of a script at the level of a warning or above (torch-audit: WARN and
-ERROR; torchtest2: WARN and FAIL; TrainCheck: a violated invariant, for which it wants a healthy run to
-learn from; nomagic: warning and fault). ``None`` beside a reason means that it could not be used.
+``said`` gives what a tool says of a script at the level of a warning or above: WARN and ERROR of
+torch-audit, WARN and FAIL of torchtest2, the violated invariants of TrainCheck (it wants a healthy
+run to learn from), warning and fault of nomagic. ``None`` beside a reason means that it could not
+be used.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ LIMIT = 900
 """Seconds after which a peer's command is ended."""
 
 AUDIT = """
-import json as _json, os as _os
+import json as _json
 from torch_audit import autopatch as _autopatch
 _auditor = _autopatch({model}, optimizer=optimizer, every_n_steps={every})
 """
 AUDIT_END = """
 _auditor.finish(report=False)
-_said = {f"{f.severity.value} {f.rule_id} {f.module_path or ''}": f.message for f in _auditor.findings}
+_rows = [(f.severity.value, f.rule_id, f.module_path or "", f.message) for f in _auditor.findings]
+_said = {" ".join(row[:3]).strip(): row[3] for row in _rows}
 print("said", _json.dumps(_said))
 """
 TEST = """
@@ -90,14 +92,15 @@ def nomagic(script: str) -> Outcome:
 
 
 def torch_audit(script: str, interpreter: str, every: int = 1, steps: str = "") -> Outcome:
-    """torch-audit's `autopatch`, inserted after the optimizer, and `finish` at the end."""
+    """torch-audit's `autopatch`, inserted before the training, and `finish` at the end.
+
+    Not right after the optimizer: a scheduler that is made later would raise (torch asks for
+    ``optimizer.step.__func__``, and torch-audit has put a plain function there).
+    """
     model = sources.model_name(script)
     if not model:
         return Outcome(None, "it wants an nn.Module and the script has none")
-    try:
-        edited = sources.after_optimizer(script, AUDIT.format(model=model, every=every))
-    except ValueError as error:
-        return Outcome(None, str(error))
+    edited = sources.before_training(script, AUDIT.format(model=model, every=every))
     outcome = _run(edited + AUDIT_END, interpreter, steps)
     return _only(outcome, ("WARN", "ERROR"))
 
@@ -119,7 +122,9 @@ def collect(
     model = sources.model_name(script)
     tool = str(Path(interpreter).with_name("traincheck-collect"))
     track = ["--models-to-track", model] if model else []
-    command = [tool, "--pyscript", "train.py", *track, "--output-dir", "trace", *options]
+    shutil.copy(PROGRAMS / "stopwatch.py", folder)  # it drops PYTHONPATH
+    command = [tool, "--pyscript", "train.py", "--copy-all-files", *track, *options]
+    command += ["--output-dir", "trace"]
     return python(command, folder, script)
 
 

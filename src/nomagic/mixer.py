@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from nomagic.probes.run import Places
 from nomagic.probes.tree import leaves
-from nomagic.replay import short
+from nomagic.replay import Replay, short
 from nomagic.subject import Subject
 from nomagic.words import Place
 
@@ -45,7 +45,6 @@ class Mixer:
     name: str = ""
     kind: str = "other"
     place: Place | None = None
-    module: str = ""
     shapes: tuple[tuple[int, ...], ...] = ()
 
 
@@ -81,10 +80,10 @@ def first_mixer(subject: Subject, replaced: Sequence[Mapping[int, Tensor]]) -> M
     """The first function whose result tells the samples apart no longer, though what it was given did."""
     replay = subject.calm()
     places = Places()
-    base = _logged(subject, replay, {}, places)
+    base = _logged(replay, {}, places)
     masks: list[list[Tensor]] = [[] for _ in base]
     for data in replaced:
-        log = _logged(subject, replay, data, None)
+        log = _logged(replay, data, None)
         if [s.name for s in log] != [s.name for s in base]:
             return Mixer()
         for mask, a, b in zip(masks, base, log, strict=True):
@@ -97,9 +96,7 @@ def first_mixer(subject: Subject, replaced: Sequence[Mapping[int, Tensor]]) -> M
     return Mixer()
 
 
-def _logged(
-    subject: Subject, replay: Any, data: Mapping[int, Tensor], places: Places | None
-) -> list[_Seen]:
+def _logged(replay: Replay, data: Mapping[int, Tensor], places: Places | None) -> list[_Seen]:
     torch.manual_seed(0)
     log = _Log(places)
     with torch.no_grad(), log:
@@ -132,4 +129,4 @@ def _mixer(seen: _Seen, collated: bool) -> Mixer:
         if first.dim() < 3 or first.shape[1] == 1:
             kind = "other"  # one sequence at a time: what looks like a batch is time
     shapes = tuple(tuple(t.shape) for t in (*seen.inputs[:1], seen.output))
-    return Mixer(seen.name, kind, seen.place, "", shapes)
+    return Mixer(seen.name, kind, seen.place, shapes)

@@ -1,8 +1,8 @@
 """Runs a tape again: the same computation on copies of the modules, with other data, weights or modes.
 
 A replay counts only if it gives the recorded loss (`Replay.verify`). What a pass computes
-inside the modules is seen by a function mode, `Spy`: the losses with their predictions and targets,
-and dropout, which can be turned off.
+inside the modules is seen by a function mode, `Spy`: the losses with their predictions and
+targets, and dropout, which can be turned off.
 """
 
 from __future__ import annotations
@@ -217,7 +217,8 @@ WEIGHTS = -1
 class Told:
     """A supervised loss inside a pass: what was predicted, what was wanted; ``own`` are its settings.
 
-    ``made_from`` and ``wanted_from`` are the data (by index) that prediction and target depend on.
+    ``made_from`` and ``wanted_from`` are the data (by index) that prediction and target depend
+    on.
     """
 
     kind: str

@@ -1,7 +1,8 @@
 """What the experiments experiment on: one supervised training pass that can be run again.
 
-Of all tapes the one is taken whose model is largest and whose loss compares predictions with targets that
-came from outside. Data, targets and their batch dimension are found out by looking at what depends on what.
+Of all tapes the one is taken whose model is largest and whose loss compares predictions with
+targets that came from outside. Data, targets and their batch dimension are found out by looking
+at what depends on what.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from nomagic.probes.tape import Tape
+from nomagic.probes.tape import Outside, Tape
 from nomagic.probes.tree import found
-from nomagic.probes.tape import Outside
 from nomagic.replay import WEIGHTS, CannotReplayError, Replay, Spy, Told, is_index, no_dropout
 from nomagic.words import Place
 
@@ -32,9 +32,11 @@ class NoSubjectError(Exception):
 class Subject:
     """A supervised training pass.
 
-    ``tasks`` are the indices of its supervised losses among those that a `Spy` is told. ``input`` and ``target`` are
-    indices into the tape's data; ``axes`` says for the data that hold one entry per sample, which dimension that
-    is; ``batch`` is the number of samples, 0 where it is not known. ``sure``: there is no doubt about it.
+    ``tasks`` are the indices of its supervised losses among those that a `Spy` is told.
+    ``input`` and ``target`` are indices into the tape's data; ``axes`` says for the data that
+    hold one entry per sample, which dimension that is; ``batch`` is the number of samples, 0
+    where it is not known. ``sure``: there is no doubt about it.
+    ``fold`` is the shape that a flattened target had (samples and steps), if it is that.
     """
 
     tape: Tape
@@ -45,6 +47,7 @@ class Subject:
     axes: dict[int, int] = field(default_factory=dict)
     batch: int = 0
     sure: bool = False
+    fold: tuple[int, ...] = ()
 
     @property
     def task(self) -> Told:
@@ -201,7 +204,9 @@ def _find_batch(new: Subject) -> None:
         for j in range(min(2, len(y_shape)))
         if x_shape[i] == y_shape[j]
     ]
-    if not pairs or (not y_shape):
+    if not pairs and len(x_shape) > 1 and y_shape[:1] == (x_shape[0] * x_shape[1],):
+        new.fold = (*x_shape[:2], *y_shape[1:])
+    if not pairs:
         return
     if len(y_shape) == 1 or x.collated or y.collated:
         pairs = [pair for pair in pairs if pair[1] == 0] or pairs

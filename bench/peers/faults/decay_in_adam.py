@@ -19,4 +19,4 @@ for epoch in range(8):
         loss = F.cross_entropy(model(x[rows]), y[rows])
         loss.backward()
         optimizer.step()
-print(loss.item())
+    print(epoch, loss.item())

@@ -40,7 +40,8 @@ class Activation:
     """One activation function of a network, over all its looked-at training calls.
 
     ``kind`` is ``relu`` (whatever returns exact zeros), ``tanh`` or ``sigmoid``; ``layer`` is the
-    layer that feeds it, ``trained`` whether that is not frozen. ``never`` is the share of its
+    layer that feeds it, ``trained`` whether that is not frozen, ``inputs`` how many features it has
+    (0: not known). ``never`` is the share of its
     ``units`` that never fired in any of its ``samples``; ``born`` and ``silent`` are the shares
     that never did in the first and in the last 1,000 (nan: fewer were seen). ``flat`` are the
     shares of saturated outputs, beyond 0.97 (tanh) or outside 0.03 to 0.97 (sigmoid), at the start
@@ -59,6 +60,7 @@ class Activation:
     flat: tuple[float, float] = (0.0, 0.0)
     nodes: tuple[tuple[int, int], ...] = ()
     trained: bool = True
+    inputs: int = 0
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class _Site:
     channel: int = -1
     layer: str = ""
     trained: bool = True
+    inputs: int = 0
     samples: int = 0
     looks: int = 0
     tick: int = -1
@@ -120,13 +123,14 @@ class Activations(Probe[Activation]):
         if site is not None:
             site.channel = channel
             site.trained = parameter.requires_grad
+            site.inputs = parameter.shape[1] if parameter.ndim > 1 else 0
             site.layer = self.run.name(parameter).rpartition(".")[0] or site.layer
             site.looks += 1
             self._heard.append((trace.newest, site))
         return site
 
     def _evaluated(self, op: Op, kind: str) -> _Site | None:
-        """Its site in an evaluation pass, if it is alone on its line: more samples may wake a unit."""
+        """Its site in an evaluation pass, if it is alone on its line: samples that may fire, too."""
         site = self._alone.get(self._spot(op, kind)) if kind == "relu" else None
         if (
             site is None
@@ -258,4 +262,5 @@ def _row(site: _Site) -> Activation:
         flat=(start, end if site.ends else start),
         nodes=tuple(site.nodes),
         trained=site.trained,
+        inputs=site.inputs,
     )

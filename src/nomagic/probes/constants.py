@@ -24,10 +24,11 @@ ORDERS = 4
 class Worth:
     """The final model on the first batch of the training.
 
-    ``real`` is its loss with the right inputs, ``shuffled`` with those of other samples; ``z`` how many standard errors
-    the first lies below the second. ``moves`` is the largest change of a prediction when its input is another
-    one's, relative to the spread of the targets or logits; 0 means that the input is not read. ``steps`` were made; ``early`` and
-    ``late`` are the script's own training losses.
+    ``real`` is its loss with the right inputs, ``shuffled`` with those of other samples; ``z``
+    how many standard errors the first lies below the second. ``moves`` is the largest change of
+    a prediction when its input is another one's, relative to the spread of the targets or
+    logits; 0 means that the input is not read. ``steps`` were made; ``early`` and ``late`` are
+    the script's own training losses.
     """
 
     place: Place | None

@@ -6,11 +6,14 @@ import math
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nomagic.probes.probe import Probe
 from nomagic.probes.run import Backward, Batch, Step
 from nomagic.words import Place
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FIRST = 2_000
 """Losses at the start that are kept whatever comes after."""
@@ -96,11 +99,9 @@ class Descent(Probe[Loss]):
 
     def on_backward(self, backward: Backward) -> None:
         """Keep the loss; on an accelerator it stays there for now."""
-        run = self.run
-        value: Any = backward.loss.detach()
-        if value.dim():
-            value = value.mean() if value.numel() else None
-        if value is None or value.is_meta or value.is_complex():
+        run, loss = self.run, backward.loss
+        value = _number(loss) if loss.is_cpu else _kept(loss)
+        if value is None:
             return
         live = _Live(
             value,
@@ -113,11 +114,9 @@ class Descent(Probe[Loss]):
         )
         self.backwards += 1
         self._newest = live
-        if value.device.type == "cpu":
-            live.value = value.item()
+        if loss.is_cpu:
             self._note(live)
         else:
-            live.value = value.clone()
             self._remote.append(live)
             if len(self._remote) >= BULK or run.looking:
                 self._fetch()
@@ -184,3 +183,20 @@ class Descent(Probe[Loss]):
         ]
         self._loaders.clear()
         self._made.clear()
+
+
+def _number(loss: Tensor) -> float | None:
+    """The loss here; None where it has no value (inside a function transform)."""
+    try:
+        value = loss.item() if not loss.dim() else loss.detach().mean().item()
+    except RuntimeError:
+        return None
+    return value if isinstance(value, float) else None
+
+
+def _kept(loss: Tensor) -> Tensor | None:
+    """A copy of the loss on its device."""
+    value = loss.detach()
+    if value.is_meta or value.is_complex() or not value.numel():
+        return None
+    return value.mean() if value.dim() else value.clone()

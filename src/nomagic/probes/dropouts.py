@@ -98,7 +98,7 @@ class Dropouts(Probe[Dropout]):
             self._dropped.append(site)
 
     def on_call(self, call: Call) -> None:
-        """The call is over: note the line that asked a network in evaluation mode, and got noise."""
+        """The call is over: note the line that asked a network in evaluation mode for noise."""
         for site in self._dropped:
             counts = site.evaluating.get(call.place)
             if counts is None and len(site.evaluating) < CALLS:

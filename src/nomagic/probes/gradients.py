@@ -37,15 +37,17 @@ ALIGNED = 0.999
 class Clearing:
     """How one optimizer's gradients were cleared (``optimizer`` empty: updates by hand).
 
-    Of ``steps`` judged, ``stale`` applied gradients of an earlier step again and ``emptied`` found
-    none left of what the backward before had written. ``growth`` is the gradient's norm at the
-    first and the last looked step; ``backward`` the line before the step, ``zeroing`` the zero_grad
-    call that emptied it. ``aligned``: updates by hand that went exactly along the gradient.
+    Of ``steps`` judged, ``stale`` applied gradients of an earlier step again; of ``looked``
+    ones ``emptied`` found none left of what the backward before had written. ``growth`` is the
+    gradient's norm at the first and the last looked step; ``backward`` the line before the
+    step, ``zeroing`` the zero_grad call that emptied it. ``aligned``: updates by hand that went
+    exactly along the gradient.
     """
 
     optimizer: str
     parameter: str
     steps: int
+    looked: int = 0
     stale: int = 0
     emptied: int = 0
     growth: tuple[float, float] = (math.nan, math.nan)
@@ -97,6 +99,7 @@ class _Owner:
     tries: int = 0
     backwards: int = 0
     steps: int = 0
+    looked: int = 0
     stale: int = 0
     emptied: int = 0
     aligned: int = 0
@@ -114,7 +117,6 @@ class Gradients(Probe[Clearing]):
         "on_backward",
         "on_gradients",
         "on_zero_grad",
-        "on_before_step",
         "on_step",
     )
 
@@ -209,11 +211,12 @@ class Gradients(Probe[Clearing]):
         return held
 
     def on_before_step(self, step: Step) -> None:
-        """See whether anything is left to apply."""
+        """See in looked ticks whether anything is left to apply."""
         kept = self._owners.get(id(step.optimizer))
         if kept is None or kept[0]() is not step.optimizer or not kept[1].backwards:
             return
         owner = kept[1]
+        owner.looked += 1
         gone = [self._gone(watched) for watched in owner.watched]
         filled = any(watched.filled for watched in owner.watched)
         if filled and all(gone):
@@ -225,11 +228,7 @@ class Gradients(Probe[Clearing]):
 
     def _gone(self, watched: _Watched) -> bool:
         grad = watched.gradient()
-        if grad is None:
-            return True
-        if self.run.looking or (grad.device.type == "cpu" and not watched.same(grad)):
-            return not bool(grad.any())
-        return watched.cleared and not watched.same(grad)
+        return grad is None or not bool(grad.any())
 
     def on_step(self, step: Step) -> None:
         """Judge the step, and remember the gradients that it leaves behind."""
@@ -353,6 +352,7 @@ class Gradients(Probe[Clearing]):
                 optimizer=owner.kind,
                 parameter=owner.culprit or (owner.watched[0].name if owner.watched else ""),
                 steps=owner.steps,
+                looked=owner.looked,
                 stale=owner.stale,
                 emptied=owner.emptied,
                 growth=(owner.first, owner.last),

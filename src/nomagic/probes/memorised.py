@@ -1,7 +1,8 @@
 """Whether a copy of the model can learn a handful of samples by heart, and where it gets stuck if not.
 
-The copy starts from the weights before the first step. Dropout and weight decay are off, the optimizer is Adam. First the
-script's own loss is minimised, then, if need be, its supervised part alone, at a higher rate and from other weights.
+The copy starts from the weights before the first step. Dropout and weight decay are off, the
+optimizer is Adam. First the script's own loss is minimised, then, if need be, its supervised
+part alone, at a higher rate and from other weights.
 """
 
 from __future__ import annotations
@@ -40,10 +41,11 @@ CAPACITY = 4
 class Memory:
     """How learning a handful of samples by heart went.
 
-    ``start`` and ``reached`` are losses, ``mark`` is what counts as learnt, ``constant`` what the best constant
-    prediction gets. ``strict`` is False where a healthy model might fail, too (one target for each pixel or token, a
-    bottleneck, noise inside, too few weights). ``stuck`` names a known cause, ``tries`` how often it was tried;
-    ``falling``: the loss still fell when the time was over.
+    ``start`` and ``reached`` are losses, ``mark`` is what counts as learnt, ``constant`` what
+    the best constant prediction gets. ``strict`` is False where a healthy model might fail, too
+    (one target for each pixel or token, a bottleneck, noise inside, too few weights). ``stuck``
+    names a known cause, ``tries`` how often it was tried; ``falling``: the loss still fell when
+    the time was over.
     """
 
     place: Place | None

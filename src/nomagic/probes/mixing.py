@@ -1,7 +1,8 @@
 """What depends on what: whether a sample's prediction depends on the other samples, or on the answer itself.
 
-One sample of the batch is replaced, on a copy in evaluation mode, and the predictions that change are
-compared with the targets that belong to it. In sequences that are to predict their next element, one element.
+One sample of the batch is replaced, on a copy in evaluation mode, and the predictions that
+change are compared with the targets that belong to it. In sequences that are to predict their
+next element, one element.
 """
 
 from __future__ import annotations
@@ -24,18 +25,21 @@ CHANGED = 1e-5
 """Relative to the spread of the predictions; other rows of one batched multiplication stay bit-identical."""
 SAMPLES = 6
 """Samples that are replaced, one after the other."""
-LONGEST = 4_000_000
-"""Elements of a tensor that is compared inside the model."""
+NEAR = (0, 1, 2, 3, 4, 8, 16, 32)
+"""Samples that are replaced to find the cause: neighbours, and further and further away."""
+MATCHED = 0.5
+"""Share of a sample's own predictions that change with it; fewer, and they belong to others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leak:
     """Where a prediction depends on something that it must not see.
 
-    ``across`` is "samples" (other samples of the batch) or "time" (the element that it has to predict). ``share`` is
-    the part of the foreign predictions that changed. ``cause`` is the name of the function that mixed, ``kind`` what
-    this is: "reshape", "recurrent", "attention", "softmax", "statistics", "norm" or "other"; ``shapes`` before and after.
-    ``sure``: there is no doubt about which dimension counts the samples, ``loaded``: a loader stacked it.
+    ``across`` is "samples" (other samples of the batch) or "time" (the element that it has to
+    predict). ``share`` is the part of the foreign predictions that changed. ``cause`` is the
+    name of the function that mixed, ``kind`` what this is: "reshape", "recurrent", "attention",
+    "softmax", "statistics", "norm", "order" (predictions and targets are not in the same order) or "other"; ``shapes`` before and after. ``sure``: there is
+    no doubt about which dimension counts the samples, ``loaded``: a loader stacked it.
     """
 
     across: str
@@ -44,7 +48,6 @@ class Leak:
     batch: int
     cause: str = ""
     kind: str = ""
-    module: str = ""
     shapes: tuple[tuple[int, ...], ...] = ()
     sure: bool = True
     loaded: bool = False
@@ -76,55 +79,63 @@ class Mixing(Experiment[Leak | Checked]):
 
 
 def _samples(subject: Subject, deadline: float) -> Iterator[Leak | Checked]:
-    if not subject.batch:
+    """Try the dimension that counts the samples; of a flattened target both that may."""
+    sides = [(subject.axes[subject.input], subject.batch)] if subject.batch else []
+    if subject.fold:
+        sides = [(axis, subject.fold[axis]) for axis in (0, 1) if subject.fold[axis] > 1]
+    seen = [_side(subject, axis, size, deadline) for axis, size in sides]
+    if not seen or any(one is None for one in seen):
         return
+    shares = [one for one in seen if one is not None]
+    sure = subject.tape.data[subject.input].collated if subject.fold else subject.sure
+    if any(share == 0 for share, _ in shares):
+        yield Checked("samples")
+    elif sure:
+        yield _explained(subject, sides[0], *shares[0])
+
+
+def _side(subject: Subject, axis: int, size: int, deadline: float) -> tuple[float, float] | None:
+    """Shares of foreign predictions that a replaced sample changes, and of its own."""
     replay = subject.calm()
     base = subject.predict(replay)[0]
-    size = subject.batch
     chosen = sorted({round(i * (size - 1) / (SAMPLES - 1)) for i in range(SAMPLES)})
     foreign: list[float] = []
-    moved: list[int] = []
+    owned: list[float] = []
     for sample in chosen:
-        new = subject.predict(replay, _replaced(subject, subject.input, sample))[0]
-        own = _changed_targets(subject, replay, base, sample)
+        new = subject.predict(replay, _replaced(subject, axis, sample))[0]
+        own = _changed_targets(subject, replay, base, axis, sample)
         felt = _felt(base, new)
         if felt is None or own is None or felt.shape != own.shape or not bool(own.any()):
-            return
+            return None
         foreign.append(float((felt & ~own).sum() / (~own).sum().clamp_min(1)))
-        if foreign[-1] > 0:
-            moved.append(sample)
+        owned.append(float((felt & own).sum() / own.sum()))
         if time.perf_counter() > deadline and len(foreign) > 1:
             break
-    if len(moved) < 2:
-        yield Checked("samples")
-    elif not subject.sure:
-        return
-    else:
-        yield _explained(subject, sum(foreign) / len(foreign))
+    mixing = sum(share > 0 for share in foreign) > 1
+    return (sum(foreign) / len(foreign) if mixing else 0.0), sum(owned) / len(owned)
 
 
-def _replaced(subject: Subject, index: int, sample: int) -> dict[int, Tensor]:
+def _replaced(subject: Subject, axis: int, sample: int) -> dict[int, Tensor]:
     """The data with one sample's input replaced by another's."""
-    data = subject.tape.data[index].value.clone()
-    axis = subject.axes[index]
+    data = subject.tape.data[subject.input].value.clone()
     rows = data.movedim(axis, 0)
     for step in range(1, len(rows)):
         other = rows[(sample + step) % len(rows)]
         if not bool((other == rows[sample]).all()):
             rows[sample] = other.clone()
             break
-    return {index: data}
+    return {subject.input: data}
 
 
-def _changed_targets(subject: Subject, replay: Replay, base: Told, sample: int) -> Tensor | None:
+def _changed_targets(
+    subject: Subject, replay: Replay, base: Told, axis: int, sample: int
+) -> Tensor | None:
     """Which of the loss's targets belong to this sample."""
-    import torch
-
     y = subject.tape.data[subject.target].value.clone()
-    rows = y.movedim(subject.axes[subject.target], 0)
+    folded = y.view(subject.fold) if subject.fold else y
+    rows = folded.movedim(axis if subject.fold else subject.axes[subject.target], 0)
     rows[sample] = _another(rows[sample], y, base)
-    with torch.no_grad():
-        new = subject.predict(replay, {subject.target: y})[0]
+    new = subject.predict(replay, {subject.target: y})[0]
     if new.target.shape != base.target.shape:
         return None
     return _rows(base, new.target != base.target)
@@ -167,26 +178,24 @@ def _differ(a: Tensor, b: Tensor) -> Tensor:
 # -- why --------------------------------------------------------------------------------
 
 
-def _explained(subject: Subject, share: float) -> Leak:
+def _explained(subject: Subject, side: tuple[int, int], share: float, owned: float) -> Leak:
     """The first function after which no dimension tells the samples apart."""
     from nomagic.mixer import first_mixer
 
-    x = subject.tape.data[subject.input]
-    near = [sample for sample in (0, 1, 2, 3, 4, 8, 16, 32) if sample < subject.batch]
-    replaced = [_replaced(subject, subject.input, sample) for sample in near]
-    found = first_mixer(subject, replaced)
-    place = found.place or subject.place
+    axis, size = side
+    near = [sample for sample in NEAR if sample < size]
+    found = first_mixer(subject, [_replaced(subject, axis, sample) for sample in near])
+    order = not found.name and owned < MATCHED
     return Leak(
-        "samples",
-        place,
-        share,
-        subject.batch,
-        found.name,
-        found.kind,
-        found.module,
-        found.shapes,
-        subject.sure,
-        x.collated,
+        across="samples",
+        place=subject.loss_place if order else found.place or subject.place,
+        share=share,
+        batch=size,
+        cause=found.name,
+        kind="order" if order else found.kind,
+        shapes=found.shapes,
+        sure=subject.sure,
+        loaded=subject.tape.data[subject.input].collated,
     )
 
 

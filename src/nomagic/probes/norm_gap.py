@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 class NormGap:
     """One model with batch norm: its loss as trained and as deployed.
 
-    ``batch_loss`` uses the batch's own statistics, ``running_loss`` the running ones, on the same ``batch`` samples;
-    ``constant`` is what the best constant prediction gets. ``warmed`` is the smallest momentum x steps of a layer,
-    ``unmoved`` names a layer whose running statistics are those of a fresh one.
+    ``batch_loss`` uses the batch's own statistics, ``running_loss`` the running ones, on the
+    same ``batch`` samples; ``constant`` is what the best constant prediction gets. ``warmed``
+    is the smallest momentum x steps of a layer, ``unmoved`` names a layer whose running
+    statistics are those of a fresh one.
     """
 
     place: Place | None

@@ -104,6 +104,8 @@ class Optimizers(Probe[Optimized]):
 
     def on_before_step(self, step: Step) -> None:
         """See before the first step whether it remembers anything, as a restored one does."""
+        if step.index > 1:
+            return
         live = self._know(step.optimizer, None)
         live.tick = step.tick
         if step.index == 0:
@@ -122,8 +124,8 @@ class Optimizers(Probe[Optimized]):
     def _look(self, live: _Live, step: Step) -> None:
         optimizer = step.optimizer
         live.stepping = step.place
-        live.closure = live.closure or step.tick > live.tick >= 0
         if step.index < 2:
+            live.closure = live.closure or step.tick > live.tick >= 0
             live.remembers = remembers(optimizer)
             live.groups = tuple(_group(group) for group in optimizer.param_groups)
         rate = number(optimizer.param_groups[0].get("lr"))

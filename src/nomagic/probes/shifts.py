@@ -23,9 +23,10 @@ SMALLEST = 8
 class Shift:
     """One image classifier, with the weights at the end of the run.
 
-    ``flips`` is the share of predictions that change, over ``moves`` moves of ``images`` images by one pixel;
-    ``errors`` the share of wrong predictions. ``strided`` names the first convolution that skips pixels, ``place``
-    where it was constructed, ``pooled`` says whether there is any pooling.
+    ``flips`` is the share of predictions that change, over ``moves`` moves of ``images`` images
+    by one pixel; ``errors`` the share of wrong predictions. ``strided`` names the first
+    convolution that skips pixels, ``place`` where it was constructed, ``pooled`` says whether
+    there is any pooling.
     """
 
     place: Place | None

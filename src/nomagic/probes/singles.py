@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nomagic.probes.experiment import Experiment
 from nomagic.probes.mixing import Leak, Mixing
-from nomagic.probes.tape import Tapes
+from nomagic.probes.tapes import Tapes
 from nomagic.words import Place
 
 if TYPE_CHECKING:
@@ -25,9 +25,10 @@ SAMPLES = 8
 class Single:
     """How far predictions for a sample alone are from those in its batch.
 
-    ``worst`` is the largest difference relative to the spread of the predictions, over ``samples`` samples. ``what`` is
-    "batch" (the sample alone), or "padding" (the sample without its padding, where lengths differ from batch to
-    batch). ``cause`` and ``kind`` name the function that mixes the samples, if any does (see `mixing`).
+    ``worst`` is the largest difference relative to the spread of the predictions, over
+    ``samples`` samples. ``what`` is "batch" (the sample alone), or "padding" (the sample
+    without its padding, where lengths differ from batch to batch). ``cause`` and ``kind`` name
+    the function that mixes the samples, if any does (see `mixing`).
     """
 
     what: str
@@ -60,9 +61,15 @@ class Singles(Experiment[Single]):
         yield from self._trimmed(subject, replay, whole)
 
     def _alone(self, subject: Subject, replay: Replay, whole: Tensor) -> Single:
+        from nomagic.subject import NoSubjectError
+
         gaps: list[float] = []
         for sample in _chosen(subject.batch):
-            alone = subject.predict(replay, subject.sliced([sample]))[0].pred.detach().float()
+            try:
+                told = subject.predict(replay, subject.sliced([sample]))[0]
+            except Exception as error:
+                raise NoSubjectError(f"the model does not run on one sample: {error}") from error
+            alone = told.pred.detach().float()
             gaps.append(_gap(whole, sample, alone))
             if time.perf_counter() > self.deadline:
                 break

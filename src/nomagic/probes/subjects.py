@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nomagic.probes.probe import Probe
-from nomagic.probes.tape import Tapes
+from nomagic.probes.tapes import Tapes
 
 if TYPE_CHECKING:
     from nomagic.subject import Subject

@@ -54,7 +54,8 @@ class Node:
     ``inputs`` are indices of the nodes that made its tensor arguments, in order (-1: it came from
     outside: data, a constant); parameters are left out of them and named in ``parameters``.
     ``settings`` are the call's plain arguments (``p``, ``training``, ``reduction``…), ``features``
-    the plain attributes of the module it ran in, ``native`` whether that is one of torch's own.
+    the plain attributes of the module it ran in, ``native`` whether that is one of torch's own,
+    ``root`` the number of the outermost module around it (-1: none).
     ``rms`` is the size of what a layer returned (root mean square of a sample; 0 for others).
     """
 
@@ -72,6 +73,7 @@ class Node:
     built: Place | None = None
     dtype: str = ""
     native: bool = False
+    root: int = -1
     rms: float = 0.0
 
     @property
@@ -231,6 +233,7 @@ class Trace(Probe[Graph]):
         self._makers: dict[int, tuple[Any, int]] = {}
         self._places: set[Place | None] = set()
         self._start: int = 0
+        self._roots: dict[int, int] = {}
         self.numbers: dict[int, int] = {}
 
     def on_op(self, op: Op) -> None:
@@ -329,7 +332,9 @@ class Trace(Probe[Graph]):
 
     def _node(self, live: _Live, index: int, order: Any, measured: bool = True) -> Node:
         op, layer = live.op, live.layer
-        module = (op.modules[-1] if op.modules else None) if op is not None else layer and layer.module
+        module = (
+            (op.modules[-1] if op.modules else None) if op is not None else layer and layer.module
+        )
         given = list(tensors((op.args, op.kwargs) if op is not None else layer and layer.args))
         named = [self.run.name(tensor) for tensor in given]
         inputs = [i for i, name in zip(live.inputs, named, strict=True) if not name]
@@ -349,8 +354,12 @@ class Trace(Probe[Graph]):
             built=self.run.built(module) if module is not None else None,
             dtype=str(first.dtype).removeprefix("torch.") if first is not None else "",
             native=module is not None and type(module).__module__.startswith("torch.nn."),
+            root=self._root(op.modules[0]) if op is not None and op.modules else -1,
             rms=rms(first) if first is not None and measured and any(named) else 0.0,
         )
+
+    def _root(self, module: Any) -> int:
+        return self._roots.setdefault(id(module), len(self._roots))
 
     def on_end(self) -> None:
         """Let go of what a tick that never ended has kept."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nomagic.probes.dropouts import NAMES
 from nomagic.probes.probe import Probe
-from nomagic.probes.tape import Tape, Tapes
+from nomagic.probes.tape import Tape
+from nomagic.probes.tapes import Tapes
 from nomagic.probes.trace import Graph, Trace
 from nomagic.words import Place
 
@@ -27,7 +28,7 @@ SLOW = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Variance:
-    """What dropout does to batch norm in the pass whose loss is computed for the backward at ``place``.
+    """What dropout does to batch norm in the pass that ends in the backward at ``place``.
 
     ``ratio`` is the variance that enters the batch norm named ``norm`` without dropout over that
     with it, the furthest from one of all. ``running`` is the loss of a training batch in evaluation
@@ -91,7 +92,7 @@ def _measured(tape: Tape) -> Iterator[Variance]:
 
 
 def _entering(replay: Replay, draws: int) -> dict[str, Tensor]:
-    """The variance of each channel that enters each batch norm, averaged over some training passes."""
+    """The variance of each channel that enters each batch norm, averaged over draws."""
     found: dict[str, Tensor] = {}
 
     def note(name: str, _: nn.Module, args: Any) -> None:

@@ -20,7 +20,7 @@ BACK = 6
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A view or reshape whose output has the sizes of its input in another order, sizes of one left out.
+    """A view or reshape that gives the sizes of its input, those of one left out, in another order.
 
     ``made`` are the functions that led to its input, nearest first, ``flat`` whether one of them
     returned at most two dimensions with nothing but views since (a learnt layer then decides what

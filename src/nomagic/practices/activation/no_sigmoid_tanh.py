@@ -10,20 +10,22 @@ that compute derivatives of their output need smooth units.
 
 Check: hidden sigmoids, no gates, with no norm before them, that follow one another through weighted
 layers. Three or more are a warning when the first layer's gradient was measured below a tenth of
-the last one's, else a note; five or more tanh are a note.
+the last one's and the loss did not fall by half, else a note; five or more tanh are a note.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nomagic.probes.descent import Descent
 from nomagic.probes.signals import Signals
 from nomagic.probes.trace import NORMS, Graph, Node, Trace
-from nomagic.words import Finding, NotApplicable, Outcome
+from nomagic.words import Finding, NotApplicable, Outcome, Place
 
 SOURCES = ("002", "004", "BYU", "KRI12", "MIS17")
 
 DEEP = {"sigmoid": 3, "tanh": 5}  # 20 layers of sigmoid stay at chance; one or two are harmless
 BLOCKED = 0.1  # each default-drawn sigmoid layer takes the gradient to about 0.14
+HALF = 0.5  # of the first loss: a network that gets there trains all the same
 UNITS = {"sigmoid": "sigmoid", "sigmoid_": "sigmoid", "tanh": "tanh", "tanh_": "tanh"}
 
 
@@ -36,7 +38,7 @@ class Stack:
     layers: tuple[Node, ...]
 
 
-def check(trace: Trace, signals: Signals) -> Iterator[Outcome]:
+def check(trace: Trace, signals: Signals, descent: Descent) -> Iterator[Outcome]:
     """Rows of hidden sigmoids or tanhs, each line once."""
     if not any(node.name in UNITS for graph in trace for node in graph.nodes):
         yield NotApplicable("no sigmoid or tanh was seen in training")
@@ -48,7 +50,8 @@ def check(trace: Trace, signals: Signals) -> Iterator[Outcome]:
             if len(stack.units) < DEEP[kind] or stack.units[0].anchor in told:
                 continue
             told.add(stack.units[0].anchor)
-            yield _finding(stack, _left(number, stack, signals))
+            left = _left(number, stack, signals)
+            yield _finding(stack, left, _fell(descent, graph.place))
 
 
 def _stack(graph: Graph, kind: str) -> Stack:
@@ -84,8 +87,15 @@ def _left(number: int, stack: Stack, signals: Signals) -> float | None:
     return first / last if first and last else None
 
 
-def _finding(stack: Stack, left: float | None) -> Finding:
-    blocked = stack.kind == "sigmoid" and left is not None and left < BLOCKED
+def _fell(descent: Descent, place: Place | None) -> bool:
+    """Whether the loss fell by half all the same."""
+    losses = [loss.value for loss in descent if loss.place == place and loss.finite]
+    few = max(1, len(losses) // 10)
+    return len(losses) > 1 and sum(losses[-few:]) < HALF * sum(losses[:1]) * few
+
+
+def _finding(stack: Stack, left: float | None, fell: bool) -> Finding:
+    blocked = stack.kind == "sigmoid" and left is not None and left < BLOCKED and not fell
     measured = f"; the first layer's gradient was {left:.2g} of the last one's" if left else ""
     return Finding(
         message=f"{len(stack.units)} hidden {stack.kind} layers in a row "

@@ -1,15 +1,16 @@
 """Strided convolution and pooling are not the same: pooling adds invariance to small shifts.
 
-A convolution that skips pixels sees another picture when the image moves by one pixel; a maximum over neighbours
-mostly stays.
+A convolution that skips pixels sees another picture when the image moves by one pixel; a
+maximum over neighbours mostly stays.
 
-Against: pooling aliases, too; blurring before skipping helps more (Zhang 2019). Both give the same accuracy. On digits
-predictions flipped at one pixel: strided 16 %, max pool 6 %, average 3 %, max pool and blur 2 %.
+Against: pooling aliases, too; blurring before skipping helps more (Zhang 2019). Both give the
+same accuracy. On digits predictions flipped at one pixel: strided 16 %, max pool 6 %, average 3
+%, max pool and blur 2 %.
 
-Check: after the run, an image classifier with the final weights sees up to 256 training images moved by one
-pixel in four directions. More flips than 10 % and than twice the errors, surely (two standard errors), are a warning if
-pixels are skipped by convolutions and nothing pools; a note otherwise. Images below 16 pixels are left out: there a
-pixel is a part of the picture.
+Check: after the run, an image classifier with the final weights sees up to 256 training images
+moved by one pixel in four directions. More flips than 10 % and than twice the errors, surely
+(two standard errors), are a warning if pixels are skipped by convolutions and nothing pools; a
+note otherwise. Images below 16 pixels are left out: there a pixel is a part of the picture.
 """
 
 import math
@@ -29,7 +30,9 @@ def check(shifts: Shifts) -> Iterator[Outcome]:
     yield from shifts.unanswered()
     for shift in shifts:
         if min(shift.size) < SMALLEST:
-            yield NotApplicable(f"images of {shift.size[0]} x {shift.size[1]} pixels are too small to move")
+            yield NotApplicable(
+                f"images of {shift.size[0]} x {shift.size[1]} pixels are too small to move"
+            )
         elif least(shift) > max(FLIPS, ERRORS * shift.errors):
             yield flipping(shift)
 

@@ -84,9 +84,11 @@ def end(scores: Sequence[Score]) -> End:
     constants = [s.baseline for s in scores if not math.isnan(s.baseline)]
     return End(
         accuracy,
-        1.96 * math.sqrt(max(accuracy * (1 - accuracy), 0.25 / counted) / counted)
-        if counted
-        else math.nan,
+        (
+            1.96 * math.sqrt(max(accuracy * (1 - accuracy), 0.25 / counted) / counted)
+            if counted
+            else math.nan
+        ),
         loss,
         1.96 * spread / math.sqrt(max(1, samples)),
         sum(constants) / len(constants) if constants else math.nan,
@@ -101,16 +103,27 @@ def diagnose(train: End, held: End) -> Iterator[Outcome]:
     noise = train.accuracy_half + held.accuracy_half
     if train.loss < 0.5 * held.constant and held.loss - held.loss_half > held.constant:
         yield Finding(
-            message="variance: the network memorised, held-out data is predicted worse than by a constant",
-            seen=f"loss {train.loss:.3g} in training, {held.loss:.3g} ± {held.loss_half:.2g} held out; a constant gets "
-            f"{held.constant:.3g}",
-            fix="stop earlier and keep the best checkpoint; more data, augmentation, weight decay or a smaller net",
+            message=(
+                "variance: the network memorised, held-out data is predicted worse than by a"
+                " constant"
+            ),
+            seen=(
+                f"loss {train.loss:.3g} in training, {held.loss:.3g} ± {held.loss_half:.2g} held"
+                f" out; a constant gets {held.constant:.3g}"
+            ),
+            fix=(
+                "stop earlier and keep the best checkpoint; more data, augmentation, weight decay"
+                " or a smaller net"
+            ),
             place=held.place,
         )
     elif train.accuracy >= NEAR_CEILING and gap > 2 * noise:
         yield Finding(
             message="variance: training is near its ceiling, held-out data lags behind",
-            seen=f"accuracy {train.accuracy:.1%} in training, {held.accuracy:.1%} ± {held.accuracy_half:.1%} held out",
+            seen=(
+                f"accuracy {train.accuracy:.1%} in training, {held.accuracy:.1%} ±"
+                f" {held.accuracy_half:.1%} held out"
+            ),
             fix="more data or augmentation, weight decay, dropout, or an earlier stop",
             severity="note",
             place=held.place,
@@ -118,7 +131,10 @@ def diagnose(train: End, held: End) -> Iterator[Outcome]:
     elif train.loss > 0.5 * train.constant and abs(gap) < noise:
         yield Finding(
             message="bias: the network does not even fit its training data",
-            seen=f"training loss {train.loss:.3g}, a constant gets {train.constant:.3g}; no gap to held-out data",
+            seen=(
+                f"training loss {train.loss:.3g}, a constant gets {train.constant:.3g}; no gap to"
+                " held-out data"
+            ),
             fix="train longer, raise the learning rate or the size of the network",
             severity="note",
             place=train.place,

@@ -21,7 +21,9 @@ from nomagic.words import Finding, NotApplicable, Outcome, Place
 SOURCES = ("KAR", "AMA", "TOT")
 RATIO = 10  # most frequent to rarest class
 ITEMS = 20  # evaluated items of a class
-LUCK = 1e-3  # chance of none right, were the class recalled a third as well as the data on the whole
+LUCK = (
+    1e-3  # chance of none right, were the class recalled a third as well as the data on the whole
+)
 LABELS = 200  # training labels seen before their counts mean something
 
 
@@ -43,8 +45,14 @@ def check(evaluations: Evaluations) -> Iterator[Outcome]:
     if last is not None and missed:
         yield Finding(
             message="a rare class is never predicted right",
-            seen=f"{counts(missed, seen)}, none right in the last evaluation, whose accuracy is {last.accuracy:.1%}",
-            fix="print the recall of each class; weight the loss or sample the rare classes more often, and try which pays",
+            seen=(
+                f"{counts(missed, seen)}, none right in the last evaluation, whose accuracy is"
+                f" {last.accuracy:.1%}"
+            ),
+            fix=(
+                "print the recall of each class; weight the loss or sample the rare classes more"
+                " often, and try which pays"
+            ),
             place=place(evaluations),
         )
         return
@@ -53,7 +61,10 @@ def check(evaluations: Evaluations) -> Iterator[Outcome]:
         label, _ = min(seen.items(), key=lambda item: item[1])
         yield Finding(
             message="the classes are far from balanced",
-            seen=f"the most frequent class has {often:,} of {sum(seen.values()):,} labels seen, class {label} has {rare:,}",
+            seen=(
+                f"the most frequent class has {often:,} of {sum(seen.values()):,} labels seen,"
+                f" class {label} has {rare:,}"
+            ),
             fix="score each class on its own (recall, F1, AUC): accuracy hides the rare ones",
             severity="note",
             place=place(evaluations),

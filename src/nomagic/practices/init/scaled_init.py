@@ -61,6 +61,8 @@ def _chain(number: int, graph: Graph, signals: Signals) -> Chain:
     for node in graph.nodes:
         row = max((best.get(index, ()) for index in node.inputs), key=len, default=())
         new = node.weighted and node.parameters and node.name not in SPARSE
+        if new and row and row[-1].root != node.root:
+            row = ()  # another network: a discriminator behind its generator
         if new and all(node.layer != other.layer for other in row):
             row = (*row, node)
         best[node.index] = row
@@ -84,27 +86,22 @@ def _judge(chain: Chain) -> Iterator[Outcome]:
     first, last = chain.layers[0].layer, chain.layers[-1].layer
     drawn = [weight for weight in chain.weights if DEFAULT[0] <= weight.gain <= DEFAULT[1]]
     if _far(ratio) or _far(back):
-        way = "vanish" if min(ratio, back) < 1 else "explode"
+        way = "vanish" if (ratio if _far(ratio) else back) < 1 else "explode"
         yield Finding(
             message=f"signals or gradients {way} with depth before the first step",
             seen=f"from {first} to {last} ({len(outputs)} layers) outputs go from "
-            f"{outputs[0]:.2g} to "
-            f"{outputs[-1]:.2g}, back from there gradients from {gradients[-1]:.2g} to "
-            f"{gradients[0]:.2g}"
-            if gradients
-            else f"from {first} to {last} outputs go from {outputs[0]:.2g} to {outputs[-1]:.2g}",
+            f"{outputs[0]:.2g} to {outputs[-1]:.2g}"
+            + (f", gradients from {gradients[0]:.2g} to {gradients[-1]:.2g}" if gradients else ""),
             fix="draw weights with nn.init.kaiming_normal_ (ReLU) or xavier_normal_ (tanh), "
-            "or add norm layers "
-            "or residual connections",
+            "or add norm layers or residual connections",
             place=chain.layers[0].anchor,
         )
     elif chain.plain and len(drawn) >= DEEP:
         yield Finding(
-            message="a deep plain network starts from torch's default draw, which shrinks "
-            "signals with depth",
-            seen=f"{len(drawn)} layers with a gain near 0.58 (He's draw: 1.41), no norm "
-            "layer, no skip; the gradient "
-            f"of {first} is {back:.2g} of that of {last}",
+            message="a deep plain network starts from torch's default draw, "
+            "which shrinks signals with depth",
+            seen=f"{len(drawn)} layers with a gain near 0.58 (He's draw: 1.41), no norm layer, "
+            f"no skip; the gradient of {first} is {back:.2g} of that of {last}",
             fix="draw weights with nn.init.kaiming_normal_(weight, nonlinearity='relu')",
             severity="note",
             place=chain.layers[0].anchor,
@@ -112,7 +109,7 @@ def _judge(chain: Chain) -> Iterator[Outcome]:
 
 
 def _ratio(sizes: list[float]) -> float:
-    """The last size over the first; 1 where either is zero, as by design, or too few were measured."""
+    """The last size over the first; 1 where either is zero, as by design, or too few are known."""
     if len(sizes) < SHORT - 1 or not sizes[0] or not sizes[-1]:
         return 1.0
     return sizes[-1] / sizes[0]

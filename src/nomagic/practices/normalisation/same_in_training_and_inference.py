@@ -1,14 +1,17 @@
 """A model should behave the same in training and inference; batch norm does not.
 
-In training batch norm uses the statistics of the batch, in inference those that it has collected on the way. With batches
-of a few samples, or a momentum too small for the length of the run, these are two different models.
+In training batch norm uses the statistics of the batch, in inference those that it has
+collected on the way. With batches of a few samples, or a momentum too small for the length of
+the run, these are two different models.
 
 Against: the discrepancy is also what regularises; smaller batches regularise more.
 
-Check: after the run, with the final weights, the loss of a training batch with its own statistics and with the running
-ones. Measured on digits their ratio was 1.0 for batches of 128, 1.2 for 32, about 2 for 8, and 4 for 4. Outside 0.67 … 1.5
-and more than 0.1 nat (regression: 10 % of the variance) apart it is a warning, if the running statistics are the worse ones or
-the batch has at most 8 samples. Running statistics that never moved are a fault, if the loss shows it.
+Check: after the run, with the final weights, the loss of a training batch with its own
+statistics and with the running ones. Measured on digits their ratio was 1.0 for batches of 128,
+1.2 for 32, about 2 for 8, and 4 for 4. Outside 0.67 … 1.5 and more than 0.1 nat (regression: 10
+% of the variance) apart it is a warning, if the running statistics are the worse ones or the
+batch has at most 8 samples. Running statistics that never moved are a fault, if the loss shows
+it.
 """
 
 from collections.abc import Iterator
@@ -45,7 +48,9 @@ def different(gap: NormGap) -> Finding:
     reason = ""
     if gap.unmoved:
         reason = f"; the running statistics of {gap.unmoved} never moved"
-        fix = "let batch norm collect statistics: a momentum above 0, forward passes in training mode"
+        fix = (
+            "let batch norm collect statistics: a momentum above 0, forward passes in training mode"
+        )
     elif gap.warmed < WARM:
         reason = f"; momentum x steps is only {gap.warmed:.2g}"
         fix = "raise the momentum, train longer, or recompute the statistics (torch.optim.swa_utils.update_bn)"

@@ -126,7 +126,7 @@ def _features(node: Node) -> int:
 
 
 def _gap(train: list[Score], held: Score) -> tuple[float, float]:
-    """How far held-out accuracy lies below that in training, and the half-width of the difference."""
+    """How far held-out accuracy lies below that in training, and the half-width of that."""
     seen = sum(score.counted for score in train)
     if not seen:
         return 0.0, math.inf

@@ -1,15 +1,15 @@
 """Write the specific version first, and prove that the general, batched one gives the same.
 
-A prediction that depends on how many or which samples keep it company, or on how much padding it got,
-is another one when the model is used.
+A prediction that depends on how many or which samples keep it company, or on how much padding
+it got, is another one when the model is used.
 
-Against: it is a habit of coding more than a property of a run. Graphs, contrastive losses and attention across the
-batch mix samples by design, batch norm does so while it trains.
+Against: it is a habit of coding more than a property of a run. Graphs, contrastive losses and
+attention across the batch mix samples by design, batch norm does so while it trains.
 
-Check: after the run, on a copy in evaluation mode, eight samples are predicted alone and in their batch; a difference
-above 1e-3 of the spread of the predictions is a warning, if it comes from the size of the batch or from a
-statistic over it. Where lengths differ from batch to batch, samples are also predicted without their padding; 2 % are
-a warning there.
+Check: after the run, on a copy in evaluation mode, eight samples are predicted alone and in
+their batch; a difference above 1e-3 of the spread of the predictions is a warning, if it comes
+from the size of the batch or from a statistic over it. Where lengths differ from batch to
+batch, samples are also predicted without their padding; 2 % are a warning there.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,10 @@ from nomagic.words import Finding, Outcome, Severity
 SOURCES = ("KAR",)
 DIFFERENT = 1e-3  # of the spread; float32 sums in another order differ by about 1e-6
 PADDED = 2e-2  # a masked mean or a convolution's border may differ a little
-MEANT = ("other", "attention")  # functions that may mix samples by design: matrix products, scatters
+MEANT = (
+    "other",
+    "attention",
+)  # functions that may mix samples by design: matrix products, scatters
 
 
 def check(singles: Singles) -> Iterator[Outcome]:

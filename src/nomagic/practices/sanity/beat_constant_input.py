@@ -1,15 +1,17 @@
 """A model that is fed nothing must do worse than yours; otherwise yours does not read its input.
 
-Losses fall even then: the model learns how frequent the classes are. Only the comparison shows whether it learns
-more than that.
+Losses fall even then: the model learns how frequent the classes are. Only the comparison shows
+whether it learns more than that.
 
 Against: hard tasks need longer than a short run; on noise nothing beats a constant.
 
-Check: after the run, the final weights predict the first training batch, in evaluation mode, once as it was and
-several times with every sample's input exchanged for another's. If predictions do not change at all the
-input is not read (fault). If, after 100 steps, the loss with the right inputs is not smaller by two standard errors, not
-smaller than that of the best constant, and the training loss has not fallen, it is a warning. So is a last evaluation
-whose loss and accuracy are both, within two standard errors, no better than those of the most frequent class.
+Check: after the run, the final weights predict the first training batch, in evaluation mode,
+once as it was and several times with every sample's input exchanged for another's. If
+predictions do not change at all the input is not read (fault). If, after 100 steps, the loss
+with the right inputs is not smaller by two standard errors, not smaller than that of the best
+constant, and the training loss has not fallen, it is a warning. So is a last evaluation whose
+loss and accuracy are both, within two standard errors, no better than those of the most
+frequent class.
 """
 
 import math
@@ -67,9 +69,15 @@ def no_better(score: Score) -> Finding:
     share = max(seen for seen, _ in score.classes.values()) / score.counted
     return Finding(
         message="the model is no better than a constant",
-        seen=f"the last evaluation, of {score.counted} samples after {score.step} steps, has a loss of {score.loss:.3g} and "
-        f"{score.accuracy:.1%} right; always the most frequent class gets {score.baseline:.3g} and {share:.1%}",
-        fix="check that inputs and targets belong together and that the learning rate suits; then train longer",
+        seen=(
+            f"the last evaluation, of {score.counted} samples after {score.step} steps, has a loss"
+            f" of {score.loss:.3g} and {score.accuracy:.1%} right; always the most frequent class"
+            f" gets {score.baseline:.3g} and {share:.1%}"
+        ),
+        fix=(
+            "check that inputs and targets belong together and that the learning rate suits; then"
+            " train longer"
+        ),
         place=score.place,
     )
 
@@ -78,9 +86,14 @@ def unread(worth: Worth) -> Finding:
     """The finding for predictions that do not depend on the input."""
     return Finding(
         message="the predictions do not depend on the input",
-        seen=f"after {worth.steps} steps, other samples' inputs change no prediction of {worth.samples} samples by "
-        f"more than {worth.moves:.1g}",
-        fix="look for dead units, saturated layers, a detached branch or an input that is overwritten",
+        seen=(
+            f"after {worth.steps} steps, other samples' inputs change no prediction of"
+            f" {worth.samples} samples by more than {worth.moves:.1g}"
+        ),
+        fix=(
+            "look for dead units, saturated layers, a detached branch or an input that is"
+            " overwritten"
+        ),
         severity="fault",
         place=worth.place,
     )
@@ -90,8 +103,14 @@ def worthless(worth: Worth) -> Finding:
     """The finding for a model that is no better with the right inputs."""
     return Finding(
         message="the model is no better than one that does not see its input",
-        seen=f"after {worth.steps} steps the loss on a training batch of {worth.samples} is {worth.real:.3g}, with other "
-        f"samples' inputs {worth.shuffled:.3g}; the best constant gets {worth.constant:.3g}",
-        fix="check that inputs and targets belong together and that the learning rate suits; then train longer",
+        seen=(
+            f"after {worth.steps} steps the loss on a training batch of {worth.samples} is"
+            f" {worth.real:.3g}, with other samples' inputs {worth.shuffled:.3g}; the best constant"
+            f" gets {worth.constant:.3g}"
+        ),
+        fix=(
+            "check that inputs and targets belong together and that the learning rate suits; then"
+            " train longer"
+        ),
         place=worth.place,
     )

@@ -1,15 +1,19 @@
 """Prove what depends on what: a sample's prediction on that sample alone, step t on no later step.
 
-A reshape where a transpose was meant, or a recurrent layer that takes the batch for time, mixes the samples of a batch. The
-model still trains, on noise. A language model that sees the word it has to predict trains even better, and is worth nothing.
+A reshape where a transpose was meant, or a recurrent layer that takes the batch for time, mixes
+the samples of a batch. The model still trains, on noise. A language model that sees the word it
+has to predict trains even better, and is worth nothing.
 
-Against: batch norm in training mode, contrastive losses, graphs and attention across the batch mix by design.
+Against: batch norm in training mode, contrastive losses, graphs and attention across the batch
+mix by design.
 
-Check: after the run, on a copy in evaluation mode, some samples are replaced, and the predictions that change are compared
-with the targets that belong to them. If others change, every intermediate result tells which function was the first after
-which no dimension keeps the samples apart: a reshape or a recurrent layer is a fault, a softmax a warning; what may be
-meant (matrix products across the batch) is a note. Where the targets are the inputs one step on, one element is replaced:
-if the prediction of that very element changes, the model sees the answer (fault).
+Check: after the run, on a copy in evaluation mode, some samples are replaced, and the
+predictions that change are compared with the targets that belong to them. If others change,
+every intermediate result tells which function was the first after which no dimension keeps the
+samples apart: a reshape or a recurrent layer is a fault, a softmax a warning; what may be meant
+(matrix products across the batch) is a note. Where the targets are the inputs one step on, one
+element is replaced: if the prediction of that very element changes, the model sees the answer
+(fault).
 """
 
 from collections.abc import Iterator
@@ -35,6 +39,11 @@ KINDS: dict[str, tuple[Severity, str, str]] = {
         "warning",
         "{cause} attends across the batch",
         "construct the layer with batch_first=True, or give it the sequence first",
+    ),
+    "order": (
+        "fault",
+        "predictions and targets are flattened in different orders",
+        "bring both into the same order before flattening: transpose one of them",
     ),
     "softmax": (
         "warning",

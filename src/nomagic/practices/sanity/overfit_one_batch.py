@@ -1,16 +1,19 @@
 """Before training on everything, let the model learn a handful of samples by heart.
 
-A network that cannot bring the loss on eight samples near zero will not learn from eight million: something between input
-and loss is broken, and on eight samples that is found in seconds.
+A network that cannot bring the loss on eight samples near zero will not learn from eight
+million: something between input and loss is broken, and on eight samples that is found in
+seconds.
 
-Against: strong regularisation rightly prevents it, so dropout and decay are off here; models with few weights, a bottleneck
-or noise inside may fail and be healthy. Passing does not prove that all is well: random features pass, too.
+Against: strong regularisation rightly prevents it, so dropout and decay are off here; models
+with few weights, a bottleneck or noise inside may fail and be healthy. Passing does not prove
+that all is well: random features pass, too.
 
-Check: after the run, a copy of the model as it was before the first step learns eight samples that lie far apart, with
-Adam at 1e-3 for 300 steps, up to 1,000 while the loss still falls; if that fails, on the supervised part of the loss alone
-at 1e-2, and from other weights of the same sizes. It has learnt them at 10 % of ln C (regression: 1 % of the variance):
-healthy small nets took 5 to 550 steps, broken ones stayed above a quarter of ln C. Stuck for a known reason is a fault,
-stuck above twice the mark a warning.
+Check: after the run, a copy of the model as it was before the first step learns eight samples
+that lie far apart, with Adam at 1e-3 for 300 steps, up to 1,000 while the loss still falls; if
+that fails, on the supervised part of the loss alone at 1e-2, and from other weights of the same
+sizes. It has learnt them at 10 % of ln C (regression: 1 % of the variance): healthy small nets
+took 5 to 550 steps, broken ones stayed above a quarter of ln C. Stuck for a known reason is a
+fault, stuck above twice the mark a warning.
 """
 
 from collections.abc import Iterator

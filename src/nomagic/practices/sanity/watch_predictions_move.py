@@ -60,18 +60,30 @@ def judge(same: Sequence[Score]) -> Iterator[Outcome]:
     gained = mean_accuracy(same[-quarter:]) - mean_accuracy(same[-2 * quarter : -quarter])
     if late > max(JUMPY, error) and gained <= 0.01:
         yield Finding(
-            message="the predictions still jump from evaluation to evaluation at the end of training",
-            seen=f"{late:.0%} of {len(same[-1].predicted)} predictions on the same data changed between the last "
-            f"evaluations, more than the {error:.0%} that are wrong",
-            fix="lower the learning rate or let it decay, use larger batches, or average the weights",
+            message=(
+                "the predictions still jump from evaluation to evaluation at the end of training"
+            ),
+            seen=(
+                f"{late:.0%} of {len(same[-1].predicted)} predictions on the same data changed"
+                f" between the last evaluations, more than the {error:.0%} that are wrong"
+            ),
+            fix=(
+                "lower the learning rate or let it decay, use larger batches, or average the"
+                " weights"
+            ),
             place=same[-1].place,
         )
     elif not any(flips) and mean_accuracy(same) <= most_frequent(same[-1]) + 1e-9:
         yield Finding(
             message="the predictions never moved",
-            seen=f"{len(same)} evaluations gave the same {len(same[-1].predicted)} classes, no better than the most "
-            f"frequent one ({most_frequent(same[-1]):.0%})",
-            fix="see whether the parameters move (optimise-every-parameter) and raise the learning rate",
+            seen=(
+                f"{len(same)} evaluations gave the same {len(same[-1].predicted)} classes, no"
+                f" better than the most frequent one ({most_frequent(same[-1]):.0%})"
+            ),
+            fix=(
+                "see whether the parameters move (optimise-every-parameter) and raise the learning"
+                " rate"
+            ),
             severity="note",
             place=same[-1].place,
         )

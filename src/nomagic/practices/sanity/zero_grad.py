@@ -23,7 +23,7 @@ SOURCES = ("KTW",)
 FEWEST = 2  # steps with old gradients; one alone could be meant
 MOST = 0.5  # share of the steps from which on it is the loop, not an exception in it
 SOME = 0.1  # share of the steps from which on it deserves a look
-EMPTY = 0.9  # share of the steps with nothing to apply; less may be skipped batches
+EMPTY = 0.9  # share of the looked steps with nothing to apply; less may be skipped batches
 
 
 def check(gradients: Gradients) -> Iterator[Outcome]:
@@ -34,7 +34,7 @@ def check(gradients: Gradients) -> Iterator[Outcome]:
     for clearing in gradients:
         if not clearing.steps:
             continue
-        if clearing.emptied >= max(FEWEST, EMPTY * clearing.steps):
+        if clearing.emptied >= max(FEWEST, EMPTY * clearing.looked):
             yield emptied(clearing)
         elif clearing.stale >= max(FEWEST, SOME * clearing.steps) and proven(clearing):
             yield stale(clearing)
@@ -67,7 +67,7 @@ def emptied(clearing: Clearing) -> Finding:
     """The finding for gradients that are cleared too early."""
     return Finding(
         message="gradients are cleared after the backward, before the step could apply them",
-        seen=f"at {clearing.emptied} of {clearing.steps} steps of {clearing.optimizer} the "
+        seen=f"at {clearing.emptied} of {clearing.looked} looked steps of {clearing.optimizer} the "
         "gradients that the backward had written were gone",
         fix="clear them before the backward or after the step",
         severity="fault",
