@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
+from recorded import recorded
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from nomagic.probes.recording import LARGEST
-from nomagic.probes.run import Places, Run
-from nomagic.probes.tapes import Tapes
 from nomagic.replay import CannotReplayError, Replay, Spy
 from nomagic.subject import NoSubjectError, fits, pure, subject
-from nomagic.taps import Taps
-
-
-@contextmanager
-def recorded() -> Iterator[Tapes]:
-    tapes = Tapes()
-    run = Run(Places())
-    run.probes[Tapes] = tapes
-    taps = Taps(run, [tapes])
-    taps.install()
-    try:
-        yield tapes
-    finally:
-        taps.remove()
-        tapes.on_end()
-
 
 X = torch.randn(16, 6, generator=torch.Generator().manual_seed(0))
 Y = (X.sum(1) > 0).long()
@@ -67,7 +49,9 @@ class ReturnsLoss(nn.Module):
         self.kept: Tensor | None = None
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        self.kept = self.body(batch["x"])  # an activation that stays: deepcopy alone would fail on it
+        self.kept = self.body(
+            batch["x"]
+        )  # an activation that stays: deepcopy alone would fail on it
         return {"loss": F.cross_entropy(self.kept, batch["y"]), "logits": self.kept}
 
 
@@ -87,7 +71,9 @@ def autocast() -> None:
 def penalised_and_tied() -> None:
     model = net()
     head = nn.Linear(2, 2)
-    loss = F.cross_entropy(head(model(X)), Y) + 0.01 * sum(p.abs().sum() for p in model.parameters())
+    loss = F.cross_entropy(head(model(X)), Y) + 0.01 * sum(
+        p.abs().sum() for p in model.parameters()
+    )
     loss.backward()
 
 
@@ -185,23 +171,26 @@ def test_what_cannot_be_recorded_is_said() -> None:
         F.cross_entropy(logits, Y).backward()
     assert "changed in place" in tapes.trouble
     with recorded() as tapes:
-        large = nn.Embedding(LARGEST // 4 // 8 + 1, 8, _weight=torch.empty(LARGEST // 4 // 8 + 1, 8))
+        large = nn.Embedding(
+            LARGEST // 4 // 8 + 1, 8, _weight=torch.empty(LARGEST // 4 // 8 + 1, 8)
+        )
         large(torch.tensor([1])).sum().backward()
     assert "could not copy" in tapes.trouble
 
 
-class Counts(nn.Module):
-    """A model whose forward changes it from outside of its buffers."""
+SEEN: list[int] = []
 
-    seen: list[int] = []
+
+class Counts(nn.Module):
+    """A model whose forward changes what it shares with nobody's copy."""
 
     def __init__(self) -> None:
         super().__init__()
         self.body = net()
 
     def forward(self, x: Tensor) -> Tensor:
-        self.seen.append(1)
-        return self.body(x) * len(self.seen)
+        SEEN.append(1)
+        return self.body(x) * len(SEEN)
 
 
 def test_side_effects_are_found_out() -> None:

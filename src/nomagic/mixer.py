@@ -27,11 +27,11 @@ MOST = 2_000
 CHANGED = 1e-5
 
 KINDS = {
-    "reshape": "view reshape flatten unflatten view_as reshape_as resize unfold chunk split tensor_split narrow",
+    "reshape": "view reshape flatten unflatten view_as reshape_as resize unfold chunk split narrow",
     "recurrent": "lstm gru rnn_tanh rnn_relu",
     "attention": "multi_head_attention_forward scaled_dot_product_attention",
     "softmax": "softmax log_softmax softmin gumbel_softmax",
-    "statistics": "mean std var std_mean var_mean sum norm amax amin max min median quantile cumsum",
+    "statistics": "mean std var std_mean var_mean sum norm amax amin max min median quantile",
     "norm": "batch_norm instance_norm layer_norm group_norm",
 }
 SEQUENCES = ("recurrent", "attention")
@@ -77,7 +77,7 @@ class _Log(TorchFunctionMode):
 
 
 def first_mixer(subject: Subject, replaced: Sequence[Mapping[int, Tensor]]) -> Mixer:
-    """The first function whose result tells the samples apart no longer, though what it was given did."""
+    """The first function whose result no longer tells the samples apart."""
     replay = subject.calm()
     places = Places()
     base = _logged(replay, {}, places)

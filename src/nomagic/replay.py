@@ -1,4 +1,4 @@
-"""Runs a tape again: the same computation on copies of the modules, with other data, weights or modes.
+"""Runs a tape again, on copies of the modules, with other data, weights or modes.
 
 A replay counts only if it gives the recorded loss (`Replay.verify`). What a pass computes
 inside the modules is seen by a function mode, `Spy`: the losses with their predictions and
@@ -66,7 +66,7 @@ class Replay:
         return self
 
     def verify(self) -> None:
-        """Raise unless the replay gives the recorded loss, twice, and reaches the copies' own weights."""
+        """Raise unless a replay gives the recorded loss, twice, by the copies' own weights."""
         recorded = self.tape.value
         half = any(step.casts for step in self.tape.steps) or any(
             p.dtype in (torch.float16, torch.bfloat16) for p in self.parameters()
@@ -96,7 +96,7 @@ class Replay:
             )
 
     def loss(self, data: Mapping[int, Tensor] | None = None, *, recorded: bool = False) -> Tensor:
-        """The loss, with some of the data replaced; ``recorded``: in the recorded modes and random states."""
+        """The loss, with some data replaced; ``recorded``: in the recorded modes, with its draws."""
         return self.values(data, recorded=recorded, last=self.tape.loss.step)[self.tape.loss]
 
     def output(self, step: int, data: Mapping[int, Tensor] | None = None) -> Tensor:
@@ -114,7 +114,7 @@ class Replay:
         recorded: bool = False,
         last: int | None = None,
     ) -> Values:
-        """Run the steps, up to ``last``; whether gradients are kept is up to the caller where the run kept them."""
+        """Run the steps, up to ``last``; with gradients only if the caller and the run have them."""
         values = Values(self, dict(data or {}))
         steps = self.tape.steps if last is None else self.tape.steps[: last + 1]
         grads = torch.is_grad_enabled() or recorded

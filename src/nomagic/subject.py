@@ -21,7 +21,7 @@ from nomagic.words import Place
 
 
 class NoSubjectError(Exception):
-    """There is nothing to experiment on, and why; ``apt`` is False if the question does not even arise."""
+    """There is nothing to experiment on, and why; not ``apt``: the question does not arise."""
 
     def __init__(self, reason: str, apt: bool = True) -> None:
         super().__init__(reason)
@@ -68,11 +68,11 @@ class Subject:
     @property
     def loss_place(self) -> Place | None:
         """The line that computes the loss."""
-        named = [
-            step.place for step in self.tape.steps if step.place and "loss" in step.name.lower()
-        ]
-        named = named or [step.place for step in self.tape.steps if "entropy" in step.name]
-        return named[0] if named else self.tape.place
+        for word in ("loss", "entropy"):
+            for step in self.tape.steps:
+                if step.place is not None and word in step.name.lower():
+                    return step.place
+        return self.tape.place
 
     @property
     def classes(self) -> int:
@@ -108,7 +108,7 @@ class Subject:
     def predict(
         self, replay: Replay, data: Mapping[int, Tensor] | None = None, seed: int = 0
     ) -> list[Told]:
-        """The supervised losses' predictions and targets, with some data replaced; the same draws each time."""
+        """The supervised losses, with some data replaced; the same draws each time."""
         torch.manual_seed(seed)
         spy = Spy(dropout=False)
         with torch.enable_grad(), spy:
@@ -181,7 +181,7 @@ def _contrastive(told: Told) -> bool:
 
 
 def _input(tape: Tape, told: Told, target: int) -> int:
-    """The model's main input: what its call is given first that is not the target and feeds the prediction."""
+    """The model's main input: what its call is given first that feeds the prediction."""
     feeding = told.made_from - {WEIGHTS}
     ordered: list[int] = []
     steps = [tape.steps[tape.model]] if tape.model >= 0 else []
@@ -231,11 +231,11 @@ def _find_batch(new: Subject) -> None:
 
 
 def fits(new: Subject) -> bool:
-    """Whether samples can be picked from the batch: with the samples in another order all data still belong together."""
+    """Whether samples can be picked: in another order all data still belong together."""
     if not new.batch:
         return False
     replay = new.calm()
-    order = list(range(1, new.batch)) + [0]
+    order = [*range(1, new.batch), 0]
     try:
         plain = _losses(new, replay, {})
         moved = _losses(new, replay, new.sliced(order))
@@ -252,7 +252,7 @@ def _losses(new: Subject, replay: Replay, data: Mapping[int, Tensor]) -> list[fl
 
 
 def pure(told: Told) -> Tensor:
-    """The loss without class weights and smoothing, averaged; for soft targets above the least possible."""
+    """The mean loss without class weights and smoothing, above the least that soft targets allow."""
     import torch.nn.functional as F  # noqa: N812
 
     pred, target = told.pred, told.target

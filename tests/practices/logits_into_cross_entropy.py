@@ -19,7 +19,7 @@ class Net(nn.Module):
 
     def forward(self, x):
         x = torch.relu(self.hidden(x))
-        return torch.softmax(self.head(x), dim=1)  # sick: logits-into-cross-entropy
+        return torch.softmax(self.head(x), dim=1)  # sick
         # healthy: return self.head(x)
 
 
@@ -31,7 +31,8 @@ for epoch in range(8):
     net.train()
     for x, y in loader:
         optimizer.zero_grad()
-        loss = criterion(net(x), y)
+        loss = criterion(net(x), y)  # sick: logits-into-cross-entropy
+        # healthy: loss = criterion(net(x), y)
         loss.backward()
         optimizer.step()
     net.eval()

@@ -28,6 +28,8 @@ FEEDS = 64
 BATCHES = 10_000
 """Fingerprints kept of one feed: an epoch of more than half of that cannot be seen to come again.
 """
+UNLOADED = 2_000
+"""The same where no loader says when an epoch ends, so that every tick has to be looked at."""
 EPOCHS = 4
 """Epochs of a loader that are followed; after these, nothing new is to be learnt of its order."""
 LABELS = 30_000
@@ -184,7 +186,7 @@ class Batches(Probe[Feed]):
         if tensor is None or not tensor.ndim:
             return
         feed = self._feed((*loaders.stretch(call.module), call.place), call)
-        if feed is None or feed.batches >= BATCHES:
+        if feed is None or feed.batches >= (BATCHES if entry is not None else UNLOADED):
             return
         self._tick[call.place] = self._see(feed, tensor, call, entry)
         if self.run.tick < EARLY:

@@ -14,7 +14,7 @@ REDUCTIONS = ("none", "mean", "sum")
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """A loss function call: what it was given but the prediction, which ``node`` and ``number`` made."""
+    """The call of a loss function; ``node`` and ``number`` made its prediction."""
 
     name: str
     func: Any
@@ -34,9 +34,10 @@ def behind(loss: Tensor) -> Behind | None:
 
     node: Any = loss.grad_fn
     kind = type(node).__name__.removesuffix("0").removesuffix("Backward")
-    if kind == "NllLoss" and _next(node) and type(_next(node)[0]).__name__ == "LogSoftmaxBackward0":
+    above = _next(node)
+    if kind == "NllLoss" and above and type(above[0]).__name__ == "LogSoftmaxBackward0":
         settings = {"weight": node._saved_weight, "ignore_index": _signed(node._saved_ignore_index)}
-        return _call("cross_entropy", F.cross_entropy, node, _next(node)[0], settings)
+        return _call("cross_entropy", F.cross_entropy, node, above[0], settings)
     if kind == "MseLoss":
         return _call("mse_loss", F.mse_loss, node, node, {})
     if kind == "BinaryCrossEntropyWithLogits":

@@ -1,4 +1,4 @@
-"""What the inputs are worth: the final model's loss with the right inputs, with other samples' and with one for all."""
+"""What the inputs are worth: the final loss with the right inputs, and with other samples'."""
 
 from __future__ import annotations
 

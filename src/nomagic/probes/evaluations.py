@@ -110,6 +110,7 @@ class Evaluations(Probe[Score]):
         self._kinds: dict[str, str] = {}
         self._done = False
         self._batch = 0
+        self._batch_of = -1
         self._loaders: dict[int, Place] = {}
 
     # -- what happens -------------------------------------------------------------------
@@ -122,8 +123,10 @@ class Evaluations(Probe[Score]):
     def on_enter(self, call: Call) -> None:
         """The call before is over: if nothing scored it, try the labels of its batch."""
         self._settle()
-        first = next(tensors(call.args), None)
-        self._batch = first.shape[0] if first is not None and first.ndim else 0
+        if call.tick != self._batch_of:
+            first = next(tensors(call.args), None)
+            self._batch = first.shape[0] if first is not None and first.ndim else 0
+            self._batch_of = call.tick if call.grads else -1
         if call.grads or (self._open is not None and self._open.tick != call.tick):
             self._close()
 

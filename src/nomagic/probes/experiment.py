@@ -1,4 +1,4 @@
-"""What experiments on a copy share: they run after the training, within their seconds, or say why not."""
+"""What experiments on a copy share: they run after the training, or say why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a copy of the model can learn a handful of samples by heart, and where it gets stuck if not.
+"""Whether a copy of the model can learn a handful of samples by heart, and where it gets stuck.
 
 The copy starts from the weights before the first step. Dropout and weight decay are off, the
 optimizer is Adam. First the script's own loss is minimised, then, if need be, its supervised
@@ -30,7 +30,7 @@ MOST_STEPS = 1_000
 FALLING = 0.98
 """A loss still falls if 100 steps take it below this share of what it was."""
 CLASSES_MARK = 0.1
-"""Of ln C: learnt by heart. Healthy small nets pass in 5 to 550 steps, faulty ones stay above 0.25 ln C."""
+"""Of ln C. Healthy small nets pass in 5 to 550 steps, faulty ones stay above 0.25 ln C."""
 VALUES_MARK = 0.01
 """Of the variance of the targets."""
 CAPACITY = 4

@@ -1,4 +1,4 @@
-"""What depends on what: whether a sample's prediction depends on the other samples, or on the answer itself.
+"""Whether a sample's prediction depends on the other samples, or on the answer itself.
 
 One sample of the batch is replaced, on a copy in evaluation mode, and the predictions that
 change are compared with the targets that belong to it. In sequences that are to predict their
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nomagic.subject import Subject
 
 CHANGED = 1e-5
-"""Relative to the spread of the predictions; other rows of one batched multiplication stay bit-identical."""
+"""Relative to the spread of the predictions; untouched rows stay the same to the last bit."""
 SAMPLES = 6
 """Samples that are replaced, one after the other."""
 NEAR = (0, 1, 2, 3, 4, 8, 16, 32)

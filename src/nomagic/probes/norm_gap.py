@@ -1,4 +1,4 @@
-"""Whether batch norm behaves in evaluation as it did in training, with the weights at the end of the run."""
+"""Whether batch norm behaves in evaluation as it did in training, with the final weights."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class NormGaps(Experiment[NormGap]):
 
 
 def _trained(subject: Subject, replay: Replay) -> list[tuple[Place | None, str, Any]]:
-    """The batch norm layers that were in training mode and keep running statistics: place, name, layer."""
+    """The batch norm layers that were trained with batch statistics: place, name, layer."""
     from torch import nn
 
     found: list[tuple[Place | None, str, Any]] = []

@@ -1,4 +1,4 @@
-"""One tick being recorded: every call and function, until it is known which of them led to the loss."""
+"""One tick being recorded: every call and function, until the loss tells which of them count."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ class Recording:
     # -- calls and functions ---------------------------------------------------------------
 
     def enter(self, call: Call) -> None:
+        """A module is called: copy it, keep what it was given."""
         self._loaded()
         index = self._copied(call.module)
         module = _inside(call.module)
@@ -80,6 +81,7 @@ class Recording:
         self._entered = (call, self._packed(call.args), before)
 
     def leave(self, call: Call) -> None:
+        """The call is over: it is a step."""
         entered, self._entered = self._entered, None
         if entered is None or entered[0] is not call:
             return
@@ -97,6 +99,7 @@ class Recording:
         )
 
     def op(self, op: Op) -> None:
+        """A function that a weight or an earlier step is part of is a step."""
         self._loaded()
         args, kwargs = self._packed(op.args), self._packed(op.kwargs)
         after = _random()
@@ -254,7 +257,7 @@ class Recording:
         )
 
     def _guessed(self, loss: Tensor) -> Ref | None:
-        """How a loss was computed that no seen function made (compiled code), by autograd's graph."""
+        """How a loss was computed in compiled code, by autograd's graph."""
         call = losses.behind(loss)
         if call is None:
             return None
@@ -284,7 +287,7 @@ class Recording:
     def _kept(
         self, used: list[int]
     ) -> tuple[dict[int, Arg], tuple[Datum, ...], list[tuple[Tensor, Tensor]]]:
-        """Copies of the tensors from outside: data, and weights that are used outside their module."""
+        """Copies of the tensors from outside: data, and weights used outside their module."""
         by_index = {index: (tensor, version) for tensor, version, index in self._data.values()}
         marks: dict[int, Arg] = {}
         data: list[Datum] = []
@@ -316,7 +319,10 @@ class Recording:
 
 
 SAME = frozenset(
-    "to cuda cpu float long int double half bfloat16 type contiguous clone detach".split()
+    [
+        *("to", "cuda", "cpu", "float", "long", "int", "double", "half", "bfloat16", "type"),
+        *("contiguous", "clone", "detach"),
+    ]
 )
 """Functions that leave the layout as it is."""
 
@@ -328,7 +334,7 @@ def _marks(step: Step) -> Iterator[Arg]:
 def _check(tensor: Tensor) -> None:
     import torch
 
-    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # pyright: ignore
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
         raise CannotRecordError("the pass runs under torch.func (vmap, grad)")
     if (
         tensor.layout is not torch.strided
@@ -352,7 +358,7 @@ def _inside(module: nn.Module) -> nn.Module:
 
 
 def _prepare(module: nn.Module, memo: dict[int, Any]) -> None:
-    """Tell deepcopy of a module's attributes what to share: activations that were kept, trainers, loaders, locks."""
+    """Tell deepcopy what to share of a module's attributes: trainers, loaders, locks."""
     import torch
     from torch import Tensor
 
@@ -373,9 +379,13 @@ def _prepare(module: nn.Module, memo: dict[int, Any]) -> None:
 
 
 OWN = frozenset(
-    "_parameters _buffers _modules training _non_persistent_buffers_set _backward_pre_hooks _backward_hooks _is_full_backward_hook "
-    "_forward_hooks _forward_hooks_with_kwargs _forward_hooks_always_called _forward_pre_hooks _forward_pre_hooks_with_kwargs "
-    "_state_dict_hooks _state_dict_pre_hooks _load_state_dict_pre_hooks _load_state_dict_post_hooks".split()
+    [
+        *("_parameters", "_buffers", "_modules", "training", "_non_persistent_buffers_set"),
+        *("_backward_pre_hooks", "_backward_hooks", "_is_full_backward_hook", "_forward_hooks"),
+        *("_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks"),
+        *("_forward_pre_hooks_with_kwargs", "_state_dict_hooks", "_state_dict_pre_hooks"),
+        *("_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
+    ]
 )
 """Attributes that every module has."""
 
@@ -430,7 +440,7 @@ def _collates(loader: Any) -> bool:
 
 
 def _followed(modules: list[nn.Module], weights: list[Tensor]) -> list[Any]:
-    """The live parameters and buffers, to read their final values; none if they are too large to hold on to."""
+    """The live parameters and buffers, to read their final values; none if they are too large."""
     tensors = state([_inside(module) for module in modules], weights)
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     return list(tensors) if size <= FOLLOWED else []

@@ -115,7 +115,7 @@ def _gap(whole: Tensor, sample: int, alone: Tensor) -> float:
 
 
 def _length(x: Tensor, sample: int) -> int | None:
-    """The length of a padded sample: up to the last element that is not the padding of the shortest one."""
+    """The length of a padded sample: up to the last element that is not padding."""
     row = x[sample]
     flat = row if row.dim() == 1 else row.flatten(1).abs().sum(1)
     padding = 0 if row.dim() > 1 else _padding(x)

@@ -15,7 +15,7 @@ OFF = "experiments on a copy were not run"
 
 
 class Subjects(Probe[Any]):
-    """Finds what to experiment on, after the run. It has no rows: what it finds is live, and let go of."""
+    """Finds what to experiment on, after the run. It has no rows: what it finds is live."""
 
     needs: ClassVar[tuple[type[Probe[Any]], ...]] = (Tapes,)
 

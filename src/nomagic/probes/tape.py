@@ -62,8 +62,9 @@ class Datum:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call of an outermost module (``module`` is its index), or of a torch function outside modules (-1).
+    """One call of an outermost module, or of a torch function outside modules.
 
+    ``module`` is the module's index, -1 for a function.
     ``modes`` are the training flags of the module and all its parts, ``casts`` the autocast
     that was on (device, dtype), ``random`` the states of the random generators before it, where
     they matter.
@@ -83,8 +84,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Tape:
-    """How one loss was computed: ``steps`` in order, the modules (copies, from before the first of them), the data.
+    """How one loss was computed: steps in order, modules, data.
 
+    The modules are copies from before the first step.
     ``loss`` says where the loss is, ``value`` what it was. ``final`` holds the last values of
     all parameters and buffers of the run (in the order of `state`), or None where they are not
     known. ``built`` are the lines that constructed the modules, ``places`` those of their
@@ -101,7 +103,7 @@ class Tape:
     data: tuple[Datum, ...]
     built: tuple[Place | None, ...]
     places: tuple[dict[str, Place], ...] = ()
-    originals: list[Tensor] = field(default_factory=lambda: [])
+    originals: list[Tensor] = field(default_factory=lambda: list["Tensor"]())
     final: list[Tensor] | None = None
     late: float = math.nan
 
@@ -119,7 +121,7 @@ class Tape:
 
 
 def state(modules: Iterable[nn.Module], weights: Iterable[Tensor] = ()) -> list[Tensor]:
-    """All parameters and buffers below these modules, each once, in order; then the loose weights."""
+    """All parameters and buffers of these modules, each once, in order; then the loose weights."""
     tensors: dict[int, Tensor] = {}
     for module in modules:
         for tensor in (*module.parameters(), *module.buffers()):

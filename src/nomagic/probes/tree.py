@@ -47,7 +47,7 @@ def found(value: Any, kind: Any, depth: int = DEPTH) -> Iterator[Any]:
 
 
 def mapped(value: Any, change: Callable[[Any], Any], kind: Any = None, depth: int = DEPTH) -> Any:
-    """The value with every tensor (or every thing of this kind) changed; what holds none is left as it is."""
+    """The value with every tensor (or thing of this kind) changed; what holds none stays itself."""
     if kind is None:
         from torch import Tensor
 

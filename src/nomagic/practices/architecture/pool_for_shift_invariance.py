@@ -48,8 +48,9 @@ def flipping(shift: Shift) -> Finding:
     where = f" ({shift.strided} skips pixels)" if shift.strided else ""
     return Finding(
         message="predictions flip when the image moves by one pixel",
-        seen=f"{shift.flips:.0%} of the predictions of {shift.images} images, with {shift.errors:.0%} errors{where}",
-        fix="convolve with stride 1 and pool after it, blur before skipping, or augment with small shifts",
+        seen=f"{shift.flips:.0%} of the predictions of {shift.images} images, with "
+        f"{shift.errors:.0%} errors{where}",
+        fix="convolve with stride 1 and pool after it, blur before skipping, or augment by shifts",
         severity=severity,
         place=shift.place,
     )

@@ -44,7 +44,10 @@ def apart(gap: NormGap) -> bool:
 
 def different(gap: NormGap) -> Finding:
     """The finding for batch norm that is two models."""
-    fix = f"use larger batches than {gap.batch}, or a layer that does not depend on the batch (GroupNorm, LayerNorm)"
+    fix = (
+        f"use larger batches than {gap.batch}, or a layer that does not depend on the batch "
+        "(GroupNorm, LayerNorm)"
+    )
     reason = ""
     if gap.unmoved:
         reason = f"; the running statistics of {gap.unmoved} never moved"
@@ -53,11 +56,15 @@ def different(gap: NormGap) -> Finding:
         )
     elif gap.warmed < WARM:
         reason = f"; momentum x steps is only {gap.warmed:.2g}"
-        fix = "raise the momentum, train longer, or recompute the statistics (torch.optim.swa_utils.update_bn)"
+        fix = (
+            "raise the momentum, train longer, or recompute the statistics "
+            "(torch.optim.swa_utils.update_bn)"
+        )
     return Finding(
         message="the model behaves differently in training and inference",
-        seen=f"on one training batch the loss is {gap.batch_loss:.3g} with the batch's statistics and "
-        f"{gap.running_loss:.3g} with the running ones ({gap.layers} batch norm layers, batches of {gap.batch}){reason}",
+        seen=f"on one training batch of {gap.batch} the loss is {gap.batch_loss:.3g} with the "
+        f"batch's statistics and {gap.running_loss:.3g} with the running ones "
+        f"(batch norm layers: {gap.layers}){reason}",
         fix=fix,
         severity="fault" if gap.unmoved else "warning",
         place=gap.place,

@@ -40,9 +40,9 @@ def padded(single: Single) -> Finding:
     """The finding for padding that changes predictions."""
     return Finding(
         message="padding changes the predictions",
-        seen=f"without its padding a sample's prediction differs by up to {single.worst:.2g} of the predictions' spread "
-        f"({single.samples} samples, evaluation mode)",
-        fix="mask the padding: pack_padded_sequence, a key_padding_mask, or a mean over the true length",
+        seen=f"without its padding a sample's prediction differs by up to {single.worst:.2g} of "
+        f"the predictions' spread ({single.samples} samples, evaluation mode)",
+        fix="mask the padding: pack_padded_sequence, a key_padding_mask, a mean over the length",
         place=single.place,
     )
 
@@ -54,10 +54,10 @@ def differing(single: Single) -> Finding:
     reason = f": {single.cause} mixes them" if single.cause else ""
     return Finding(
         message="a sample alone gets another prediction than in its batch",
-        seen=f"predictions differ by up to {single.worst:.2g} of their spread between batches of {single.batch} and of 1 "
-        f"({single.samples} samples, evaluation mode){reason}",
-        fix="compute nothing over the batch dimension when predicting; keep running statistics, or use a layer "
-        "that normalises each sample",
+        seen=f"predictions differ by up to {single.worst:.2g} of their spread between batches of "
+        f"{single.batch} and of 1 ({single.samples} samples, evaluation mode){reason}",
+        fix="compute nothing over the batch dimension when predicting; keep running statistics, "
+        "or use a layer that normalises each sample",
         severity=severity,
         place=single.place,
     )

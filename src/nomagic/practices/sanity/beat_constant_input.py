@@ -29,6 +29,11 @@ CLEAR = 2.0  # standard errors
 UNREAD = 1e-6  # change of any prediction
 FALLEN = 0.8  # of the first loss; learning only the classes' frequencies seldom takes it lower
 
+FIX = (
+    "check that inputs and targets belong together and that the learning rate suits; "
+    "then train longer"
+)
+
 
 def check(inputs: ConstantInput, evaluations: Evaluations) -> Iterator[Outcome]:
     """Models whose input is worth nothing."""
@@ -74,10 +79,7 @@ def no_better(score: Score) -> Finding:
             f" of {score.loss:.3g} and {score.accuracy:.1%} right; always the most frequent class"
             f" gets {score.baseline:.3g} and {share:.1%}"
         ),
-        fix=(
-            "check that inputs and targets belong together and that the learning rate suits; then"
-            " train longer"
-        ),
+        fix=FIX,
         place=score.place,
     )
 
@@ -108,9 +110,6 @@ def worthless(worth: Worth) -> Finding:
             f" {worth.real:.3g}, with other samples' inputs {worth.shuffled:.3g}; the best constant"
             f" gets {worth.constant:.3g}"
         ),
-        fix=(
-            "check that inputs and targets belong together and that the learning rate suits; then"
-            " train longer"
-        ),
+        fix=FIX,
         place=worth.place,
     )

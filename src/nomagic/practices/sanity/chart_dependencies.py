@@ -72,8 +72,8 @@ def answer_seen(leak: Leak) -> Finding:
     """The finding for a sequence model that sees what it has to predict."""
     return Finding(
         message="the model sees the element of the sequence that it has to predict",
-        seen=f"with one element replaced, {leak.share:.0%} of the predictions of that element change",
-        fix="use a causal mask (or a network that reads forwards only), so that step t depends on the steps before",
+        seen=f"with one element replaced, {leak.share:.0%} of its own predictions change",
+        fix="use a causal mask, or a network that reads forwards only",
         severity="fault",
         place=leak.place,
     )
@@ -86,9 +86,8 @@ def mixed(leak: Leak) -> Finding:
     shapes = " -> ".join(str(shape) for shape in leak.shapes)
     return Finding(
         message="predictions depend on other samples of the batch",
-        seen=f"with one of {leak.batch} samples replaced, {leak.share:.0%} of the other samples' predictions change; "
-        + reason.format(cause=cause)
-        + (f" ({shapes})" if shapes else ""),
+        seen=f"with one of {leak.batch} samples replaced, {leak.share:.0%} of the other samples' "
+        "predictions change; " + reason.format(cause=cause) + (f" ({shapes})" if shapes else ""),
         fix=fix.format(cause=cause),
         severity=severity,
         place=leak.place,

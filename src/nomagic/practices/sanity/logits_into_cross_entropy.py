@@ -160,10 +160,10 @@ def twice(row: Loss, node: Node | None) -> Finding:
     who = "the loss" if row.kind in ("cross_entropy", "bce_with_logits") else "the script"
     return Finding(
         message=f"The loss input went through a {name}, and {who} then applies {again} again",
-        seen=f"loss at {row.place}: {sums(row)}; {floor(row)}; {course(row)}",
-        fix=f"give the loss the logits: drop the {name}",
+        seen=f"{sums(row)}; {floor(row)}; {course(row)}",
+        fix=f"give the loss the logits: drop the {name}{where(node)}",
         severity="fault",
-        place=(node.anchor if node is not None else None) or row.place,
+        place=row.place,
     )
 
 
@@ -174,9 +174,9 @@ def no_logarithm(row: Loss) -> Finding:
         message=f"The {row.name} loss expects log-probabilities and gets probabilities",
         seen=f"input in [{row.seen.input.low:.3g}, {row.seen.input.high:.3g}]; {sums(row)}; "
         f"{course(row)}: no logarithm is ever taken",
-        fix="use log_softmax instead of softmax, or cross entropy on the logits",
+        fix=f"use log_softmax instead of softmax{where(node)}, or cross entropy on the logits",
         severity="fault",
-        place=(node.anchor if node is not None else None) or row.place,
+        place=row.place,
     )
 
 
@@ -189,7 +189,7 @@ def raw(row: Loss) -> Finding:
         f"{course(row)}: it has no lower end",
         fix="use cross entropy, or apply log_softmax before the loss",
         severity="fault",
-        place=loss_place(row),
+        place=row.place,
     )
 
 
@@ -199,8 +199,8 @@ def sideways(row: Loss) -> Finding:
         message="The log-softmax before the nll loss does not run along the classes",
         seen=f"{1 - row.seen.log_sum_to_zero:.0%} of the rows do not sum to 1 along the "
         f"{row.classes} classes (axis 1 of {row.input_shape})",
-        fix="log_softmax(…, dim=1): the axis of the classes",
-        place=row.made[0].anchor or row.place,
+        fix=f"log_softmax(…, dim=1): the axis of the classes{where(row.made[0])}",
+        place=row.place,
     )
 
 
@@ -235,9 +235,9 @@ def course(row: Loss) -> str:
     return f"it went from {row.first.plain:.3f} to {row.last.plain:.3f}"
 
 
-def loss_place(row: Loss) -> Place | None:
-    """The line that chose the loss: where the module was constructed, or the function called."""
-    return row.built or row.place
+def where(node: Node | None) -> str:
+    """The line of a function, to be added to a fix."""
+    return f" ({node.anchor})" if node is not None and node.anchor is not None else ""
 
 
 def unique(findings: Iterable[Finding]) -> Iterator[Finding]:

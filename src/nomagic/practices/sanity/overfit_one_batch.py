@@ -26,7 +26,7 @@ STUCK = 2.0  # times the mark: between it and the mark a healthy model may need 
 
 CAUSES = {
     "softmax": (
-        "the loss applies softmax to probabilities: its inputs lie in 0 … 1 and sum to one, so it cannot fall further",
+        "the loss applies softmax to probabilities (0 … 1, sum 1), so it cannot fall further",
         "give the loss the raw outputs, without a softmax",
     ),
     "sigmoid": (
@@ -34,11 +34,11 @@ CAUSES = {
         "give the loss the raw outputs, without a sigmoid",
     ),
     "sigmoid-logits": (
-        "the loss applies a sigmoid to numbers that lie in 0 … 1 already, so it cannot fall further",
+        "the loss applies a sigmoid to numbers that lie in 0 … 1, so it cannot fall further",
         "give the loss the raw outputs, without a sigmoid",
     ),
     "shapes": (
-        "predictions and targets of different shapes are broadcast against each other, which is best solved by the mean",
+        "predictions and targets of different shapes are broadcast, which the mean solves best",
         "give both the same shape, for example with squeeze(1)",
     ),
     "positive": (
@@ -91,7 +91,8 @@ def unknown(memory: Memory) -> Finding:
     return Finding(
         message="the model cannot learn one batch by heart",
         seen=f"{progress(memory)}; tried {memory.tries} ways",
-        fix="look at what lies between input and loss: the wiring of the layers, the shapes, the start of the weights",
+        fix="look at what lies between input and loss: the wiring of the layers, the shapes, "
+        "the start of the weights",
         place=memory.place,
     )
 
@@ -99,6 +100,7 @@ def unknown(memory: Memory) -> Finding:
 def progress(memory: Memory) -> str:
     """How far it came."""
     return (
-        f"on {memory.samples} samples the loss went from {memory.start:.3g} to {memory.reached:.3g} in {memory.steps} steps "
-        f"of Adam on a copy (learnt: below {memory.mark:.2g}; a constant gets {memory.constant:.3g})"
+        f"on {memory.samples} samples the loss went from {memory.start:.3g} to "
+        f"{memory.reached:.3g} in {memory.steps} steps of Adam on a copy "
+        f"(learnt: below {memory.mark:.2g}; a constant gets {memory.constant:.3g})"
     )
