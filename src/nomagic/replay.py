@@ -96,7 +96,7 @@ class Replay:
             )
 
     def loss(self, data: Mapping[int, Tensor] | None = None, *, recorded: bool = False) -> Tensor:
-        """The loss, with some data replaced; ``recorded``: in the recorded modes, with its draws."""
+        """The loss, with some data replaced; ``recorded``: in the recorded modes, same draws."""
         return self.values(data, recorded=recorded, last=self.tape.loss.step)[self.tape.loss]
 
     def output(self, step: int, data: Mapping[int, Tensor] | None = None) -> Tensor:
@@ -114,7 +114,7 @@ class Replay:
         recorded: bool = False,
         last: int | None = None,
     ) -> Values:
-        """Run the steps, up to ``last``; with gradients only if the caller and the run have them."""
+        """Run the steps, up to ``last``; with gradients if caller and run keep them."""
         values = Values(self, dict(data or {}))
         steps = self.tape.steps if last is None else self.tape.steps[: last + 1]
         grads = torch.is_grad_enabled() or recorded
@@ -215,7 +215,7 @@ WEIGHTS = -1
 
 @dataclass(slots=True)
 class Told:
-    """A supervised loss inside a pass: what was predicted, what was wanted; ``own`` are its settings.
+    """A supervised loss inside a pass: what was predicted, what was wanted, its own settings.
 
     ``made_from`` and ``wanted_from`` are the data (by index) that prediction and target depend
     on.

@@ -83,8 +83,14 @@ class Subject:
         return 2 if task.kind.startswith("binary") else 0
 
     @property
+    def stacked(self) -> bool:
+        """Whether a batch was put together from samples: by a loader, or by picking rows."""
+        x = self.tape.data[self.input]
+        return x.collated or x.picked
+
+    @property
     def single(self) -> bool:
-        """Whether there is one target (a class, a vector) for each sample, not one for each pixel or token."""
+        """Whether there is one target (a class, a vector) for each sample, not for each token."""
         task = self.task
         if not self.batch or task.pred.dim() == 0 or task.pred.shape[0] != self.batch:
             return False
@@ -204,27 +210,31 @@ def _find_batch(new: Subject) -> None:
         for j in range(min(2, len(y_shape)))
         if x_shape[i] == y_shape[j]
     ]
-    if not pairs and len(x_shape) > 1 and y_shape[:1] == (x_shape[0] * x_shape[1],):
-        new.fold = (*x_shape[:2], *y_shape[1:])
     if not pairs:
+        if len(x_shape) > 1 and y_shape[:1] == (x_shape[0] * x_shape[1],):
+            new.fold = (*x_shape[:2], *y_shape[1:])
         return
-    if len(y_shape) == 1 or x.collated or y.collated:
+    stacked = x.collated or y.collated
+    if len(y_shape) == 1 or stacked:
         pairs = [pair for pair in pairs if pair[1] == 0] or pairs
     first = (0, 0) if (0, 0) in pairs else pairs[0]
-    new.batch = x_shape[first[0]]
-    if new.batch < 2:
-        new.batch = 0
+    if x_shape[first[0]] < 2:
         return
+    new.batch = x_shape[first[0]]
     new.axes = {new.input: first[0], new.target: first[1]}
     one = len(y_shape) == 1 and (len(x_shape) > 2 or x.value.is_floating_point())
-    new.sure = first == (0, 0) and (
-        x.collated or y.collated or one or len(pairs) == 1 and len(x_shape) > 1
-    )
+    alone = len(pairs) == 1 and len(x_shape) > 1
+    new.sure = first == (0, 0) and (stacked or one or alone)
+    _find_others(new, first[0])
+
+
+def _find_others(new: Subject, axis: int) -> None:
+    """The other data that hold something for each sample: lengths, masks, states."""
     for index, datum in enumerate(new.tape.data):
         shape = tuple(datum.value.shape)
         if index in new.axes or not shape or new.batch not in shape[:2]:
             continue
-        if shape[0] == new.batch and (first[0] == 0 or len(shape) == 1):
+        if shape[0] == new.batch and (axis == 0 or len(shape) == 1):
             new.axes[index] = 0
         elif len(shape) > 1 and shape[1] == new.batch:
             new.axes[index] = 1
@@ -252,7 +262,7 @@ def _losses(new: Subject, replay: Replay, data: Mapping[int, Tensor]) -> list[fl
 
 
 def pure(told: Told) -> Tensor:
-    """The mean loss without class weights and smoothing, above the least that soft targets allow."""
+    """The mean loss without weights and smoothing, above the least that soft targets allow."""
     import torch.nn.functional as F  # noqa: N812
 
     pred, target = told.pred, told.target

@@ -130,7 +130,7 @@ class Activations(Probe[Activation]):
         return site
 
     def _evaluated(self, op: Op, kind: str) -> _Site | None:
-        """Its site in an evaluation pass, if it is alone on its line: samples that may fire, too."""
+        """Its site in an evaluation pass, if it is alone on its line: samples that may fire."""
         site = self._alone.get(self._spot(op, kind)) if kind == "relu" else None
         if (
             site is None

@@ -343,6 +343,7 @@ def compare(into: _Open, predicted: Tensor, target: Tensor, looked: bool = True)
         return
     if predicted.is_floating_point() or int(target.min()) < 0:
         return
+    predicted, target = predicted.long(), target.long()
     right = predicted == target
     into.correct += int(right.sum())
     into.counted += target.numel()

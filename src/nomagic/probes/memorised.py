@@ -274,24 +274,32 @@ def mark(told: Told) -> float:
 def _row(subject: Subject, picks: list[int], best: _Try, tries: int, lenient: str) -> Memory:
     from nomagic.subject import spread
 
-    worst = max(best.told, key=lambda one: best.best)
+    worst = max(best.told, key=_lag)
     level = mark(worst)
+    reached = best.best * level
     return Memory(
         place=subject.loss_place,
         kind=worst.kind,
         classes=subject.classes,
         samples=len(picks) or subject.batch,
         start=best.start * level,
-        reached=best.best * level,
+        reached=reached,
         mark=level,
         constant=spread(worst),
         steps=best.steps,
         tries=tries,
         strict=not lenient,
         falling=best.falling,
-        stuck="" if best.best <= 1.0 else _cause(worst, best, best.best * level, not lenient),
+        stuck="" if best.best <= 1.0 else _cause(worst, best, reached, not lenient),
         why_lenient=lenient,
     )
+
+
+def _lag(told: Told) -> float:
+    """How far a loss is from its mark at the end."""
+    from nomagic.subject import pure
+
+    return float(pure(told).detach()) / mark(told)
 
 
 def _cause(told: Told, best: _Try, reached: float, strict: bool) -> str:
@@ -301,33 +309,54 @@ def _cause(told: Told, best: _Try, reached: float, strict: bool) -> str:
     if best.steps < SETTLED:
         return ""
     pred, target = told.pred.detach().float(), told.target.detach().float()
-    low, high = float(pred.min()), float(pred.max())
-    if told.kind == "cross_entropy" and pred.dim() > 1 and 0 <= low and high <= 1:
+    if told.kind in CLASSIFY:
+        cause = _classes_cause(told.kind, pred, reached)
+    else:
+        cause = _values_cause(pred, target)
+    return cause or ("constant" if strict and _same(pred) else "")
+
+
+CLASSIFY = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
+
+
+def _classes_cause(kind: str, pred: Tensor, reached: float) -> str:
+    """Probabilities where logits are wanted, and a loss at the floor that this puts up."""
+    if float(pred.min()) < 0 or float(pred.max()) > 1:
+        return ""
+    if kind == "cross_entropy" and pred.dim() > 1:
         floor = math.log(1 + (pred.shape[1] - 1) / math.e)
         if reached >= 0.97 * floor:
-            sums = pred.sum(1)
-            return "softmax" if bool(((sums - 1).abs() < 1e-3).all()) else "sigmoid"
-    if told.kind.endswith("with_logits") and 0 <= low and high <= 1 and reached >= 0.3:
+            return "softmax" if bool(((pred.sum(1) - 1).abs() < 1e-3).all()) else "sigmoid"
+    if kind == "binary_cross_entropy_with_logits" and reached >= LOGIT_FLOOR:
         return "sigmoid-logits"
-    if not told.kind.startswith(("cross", "nll", "binary")):
-        if pred.shape != target.shape and pred.numel() * target.numel() > max(
-            pred.numel(), target.numel()
-        ):
-            return "shapes" if _grows(pred, target) else ""
-        if low >= 0 and bool((target < -1e-3).any()):
-            return "positive"
-        if max(abs(low), abs(high)) <= 1 and bool((target.abs() > 1.01).any()):
-            return "bounded"
-    if not strict:
-        return ""
-    per_sample = pred.flatten(1) if pred.dim() > 1 else pred.unsqueeze(1)
-    scale = per_sample.abs().max().clamp_min(1e-6)
-    if float((per_sample - per_sample[:1]).abs().max() / scale) < 1e-5:
-        return "constant"
     return ""
 
 
+LOGIT_FLOOR = 0.3
+"""A sigmoid of a number in 0 … 1 costs a positive at least 0.313 and a negative 0.693."""
+
+
+def _values_cause(pred: Tensor, target: Tensor) -> str:
+    """Shapes that are broadcast, or predictions that cannot reach the targets."""
+    if _grows(pred, target):
+        return "shapes"
+    if pred.shape != target.shape:
+        return ""
+    if float(pred.min()) >= 0 and bool((target < -1e-3).any()):
+        return "positive"
+    if float(pred.abs().max()) <= 1 and bool((target.abs() > 1.01).any()):
+        return "bounded"
+    return ""
+
+
+def _same(pred: Tensor) -> bool:
+    """Whether every sample gets the same prediction."""
+    rows = pred.flatten(1) if pred.dim() > 1 else pred.unsqueeze(1)
+    return float((rows - rows[:1]).abs().max() / rows.abs().max().clamp_min(1e-6)) < 1e-5
+
+
 def _grows(pred: Tensor, target: Tensor) -> bool:
+    """Whether the two are broadcast to something larger than either."""
     import torch
 
     try:

@@ -38,8 +38,9 @@ class Leak:
     ``across`` is "samples" (other samples of the batch) or "time" (the element that it has to
     predict). ``share`` is the part of the foreign predictions that changed. ``cause`` is the
     name of the function that mixed, ``kind`` what this is: "reshape", "recurrent", "attention",
-    "softmax", "statistics", "norm", "order" (predictions and targets are not in the same order) or "other"; ``shapes`` before and after. ``sure``: there is
-    no doubt about which dimension counts the samples, ``loaded``: a loader stacked it.
+    "softmax", "statistics", "norm", "order" (predictions and targets are in different orders) or
+    "other"; ``shapes`` before and after. ``sure``: there is no doubt about which dimension counts
+    the samples, ``stacked``: samples were put together.
     """
 
     across: str
@@ -50,7 +51,7 @@ class Leak:
     kind: str = ""
     shapes: tuple[tuple[int, ...], ...] = ()
     sure: bool = True
-    loaded: bool = False
+    stacked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,7 @@ def _explained(subject: Subject, side: tuple[int, int], share: float, owned: flo
         kind="order" if order else found.kind,
         shapes=found.shapes,
         sure=subject.sure,
-        loaded=subject.tape.data[subject.input].collated,
+        stacked=subject.stacked,
     )
 
 
@@ -203,18 +204,44 @@ def _explained(subject: Subject, side: tuple[int, int], share: float, owned: flo
 
 
 def _times(subject: Subject, deadline: float) -> Iterator[Leak | Checked]:
-    """For every input that holds the targets, one element on: does a prediction depend on its own answer."""
-    for index, y, axis, shift in _shifted(subject):
-        if time.perf_counter() > deadline:
-            return
-        found = _answer_seen(subject, index, y, axis, shift)
-        if found is None:
-            continue
-        yield Leak("time", subject.place, found, subject.batch) if found else Checked("time")
+    """Where an input holds the targets: whether a prediction depends on its own answer."""
+    shares = [
+        _answer_seen(subject, index, y, axis, shift)
+        for index, y, axis, shift in _shifted(subject)
+        if time.perf_counter() < deadline
+    ]
+    known = [share for share in shares if share is not None]
+    if not known:
+        return
+    if min(known) > 0 and not _encodes(subject):  # else a decoder that reads one step at a time
+        yield Leak("time", subject.place, min(known), subject.batch)
+    elif min(known) == 0:
+        yield Checked("time")
+
+
+def _encodes(subject: Subject) -> bool:
+    """Whether the model may be an autoencoder of sequences, whose code knows the whole sequence.
+
+    Recurrent networks that read forwards only cannot see ahead but by way of a code; and
+    codes are often drawn at random.
+    """
+    from torch import nn
+
+    from nomagic.replay import Spy
+
+    with Spy() as spy:
+        subject.calm().loss()
+    if spy.names & {"randn_like", "randn", "normal", "rsample"}:
+        return True
+    parts = [part for root in subject.tape.modules for part in root.modules()]
+    rnns = [part for part in parts if isinstance(part, nn.RNNBase)]
+    ahead = spy.names & {"softmax", "scaled_dot_product_attention", "multi_head_attention_forward"}
+    ahead |= spy.names & {"conv1d", "flip"}
+    return bool(rnns) and not any(part.bidirectional for part in rnns) and not ahead
 
 
 def _shifted(subject: Subject) -> Iterator[tuple[int, int, int, int]]:
-    """Inputs and targets that are the same sequence: input, target, time dimension, how far the target is ahead."""
+    """Inputs that hold the targets: input, target, time dimension, how far they are ahead."""
     data = subject.tape.data
     wanted = subject.task.wanted_from - {-1}
     for index in sorted(subject.task.made_from - {-1} - wanted):
@@ -225,7 +252,7 @@ def _shifted(subject: Subject) -> Iterator[tuple[int, int, int, int]]:
                 shift = _shift(x, y, axis)
                 if shift is not None:
                     yield index, other, axis, shift
-                    return
+                    break
 
 
 def _shift(x: Tensor, y: Tensor, axis: int) -> int | None:

@@ -92,9 +92,9 @@ class Recording:
         self._add(step, call.output)
 
     def live(self, op: Op) -> bool:
-        """Whether a weight or an earlier step is among what the function was given."""
+        """Whether a weight or an earlier step is among what it was given; not updates by hand."""
         return any(
-            (tensor.requires_grad and tensor.is_leaf) or self._ref(tensor) is not None
+            (op.grads and tensor.requires_grad and tensor.is_leaf) or self._ref(tensor) is not None
             for tensor in leaves((op.args, op.kwargs))
         )
 
@@ -124,7 +124,9 @@ class Recording:
         if op.name in PICKS:
             given = given[:1]
         facts: frozenset[str] = frozenset().union(*(self._known(tensor) for tensor in given))
-        facts -= {"collated"} if op.name not in SAME else set()
+        facts -= {"collated", "picked"} if op.name not in SAME else set()
+        if _picks_rows(op):
+            facts |= {"picked"}
         if op.name in RANDOM:
             facts |= {"drawn"}
         if facts:
@@ -300,7 +302,8 @@ class Recording:
                 )
             if tensor.requires_grad and not tensor.is_leaf:
                 raise CannotRecordError(
-                    "part of the loss was computed out of sight: before the last backward, or by a custom function"
+                    "part of the loss was computed out of sight: "
+                    "before the last backward, or by a custom function"
                 )
             if tensor.requires_grad:
                 marks[index] = Weight(len(weights))
@@ -311,9 +314,7 @@ class Recording:
             else:
                 known = self._known(tensor)
                 marks[index] = Outside(len(data))
-                facts = {
-                    name: name in known for name in ("loaded", "collated", "drawn", "computed")
-                }
+                facts = {name: name in known for name in FACTS}
                 data.append(Datum(tensor.detach().clone(), **facts))
         return marks, tuple(data), weights
 
@@ -325,6 +326,21 @@ SAME = frozenset(
     ]
 )
 """Functions that leave the layout as it is."""
+
+
+FACTS = ("loaded", "collated", "picked", "drawn", "computed")
+
+
+def _picks_rows(op: Op) -> bool:
+    """Whether a function takes rows of a tensor: a slice, or a list of their numbers."""
+    from torch import Tensor
+
+    if op.name == "index_select":
+        return True
+    if op.name != "__getitem__" or len(op.args) < 2:
+        return False
+    index = op.args[1]
+    return isinstance(index, slice | list) or (isinstance(index, Tensor) and index.dim() == 1)
 
 
 def _marks(step: Step) -> Iterator[Arg]:

@@ -28,7 +28,8 @@ class Single:
     ``worst`` is the largest difference relative to the spread of the predictions, over
     ``samples`` samples. ``what`` is "batch" (the sample alone), or "padding" (the sample
     without its padding, where lengths differ from batch to batch). ``cause`` and ``kind`` name
-    the function that mixes the samples, if any does (see `mixing`).
+    the function that mixes the samples, if any does (see `mixing`); ``stacked``: the batch was
+    put together from samples.
     """
 
     what: str
@@ -39,6 +40,7 @@ class Single:
     cause: str = ""
     kind: str = ""
     mixes: bool = False
+    stacked: bool = True
 
 
 class Singles(Experiment[Single]):
@@ -78,7 +80,9 @@ class Singles(Experiment[Single]):
         cause, kind, place = "", "", subject.place
         if leak is not None and mixes:
             cause, kind, place = leak.cause, leak.kind, leak.place
-        return Single("batch", place, max(gaps), len(gaps), subject.batch, cause, kind, mixes)
+        return Single(
+            "batch", place, max(gaps), len(gaps), subject.batch, cause, kind, mixes, subject.stacked
+        )
 
     def _trimmed(self, subject: Subject, replay: Replay, whole: Tensor) -> Iterator[Single]:
         x = subject.tape.data[subject.input].value

@@ -13,7 +13,7 @@ class Net(nn.Module):
         self.fc2 = nn.Linear(32, 1)
 
     def forward(self, x):
-        x = (x - x.mean(0)) / (x.std(0, unbiased=False) + 1e-6)
+        x = (x - x.mean(0)) / (x.std(0, unbiased=False) + 1e-6)  # expect: batched-equals-single
         return self.fc2(torch.relu(self.fc1(x))).squeeze(1)
 
 

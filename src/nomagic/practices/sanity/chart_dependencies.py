@@ -81,7 +81,8 @@ def answer_seen(leak: Leak) -> Finding:
 
 def mixed(leak: Leak) -> Finding:
     """The finding for samples that are mixed."""
-    severity, reason, fix = KINDS.get(leak.kind, BY_DESIGN)
+    known = leak.stacked or leak.kind not in ("softmax", "attention")
+    severity, reason, fix = KINDS.get(leak.kind, BY_DESIGN) if known else BY_DESIGN
     cause = leak.cause or "a function"
     shapes = " -> ".join(str(shape) for shape in leak.shapes)
     return Finding(
