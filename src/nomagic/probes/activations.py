@@ -207,7 +207,10 @@ def _note_firing(site: _Site, output: Any) -> None:
 
     channel = site.channel
     others = [d for d in range(output.ndim) if d != channel]
-    fired = _fewer(output, channel).amax(others) > 0
+    peak = _fewer(output, channel).amax(others)
+    if bool(peak.isnan().any()):  # nothing is known of the units; stop-at-first-nan speaks
+        return
+    fired = peak > 0
     if output.numel() > MOST and not bool(fired.any()):
         fired = output.amax(others) > 0
     if site.last is None:

@@ -49,8 +49,9 @@ class Datum:
     """A tensor that came from outside: data, target, constant, hidden state.
 
     ``loaded`` when it came from a DataLoader (``collated``: that stacks samples along the first
-    dimension), ``picked`` when it is rows of a larger tensor, ``drawn`` when random numbers are part of its values, ``computed`` when a
-    network's output without gradients is (a teacher's, a target network's).
+    dimension), ``picked`` when it is rows of a larger tensor, ``drawn`` when random numbers are
+    part of its values, ``computed`` when a network's output without gradients is (a teacher's,
+    a target network's).
     """
 
     value: Tensor

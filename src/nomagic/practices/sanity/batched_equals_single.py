@@ -9,8 +9,7 @@ attention across the batch mix samples by design, batch norm does so while it tr
 Check: after the run, on a copy in evaluation mode, eight samples are predicted alone and in
 their batch; a difference above 1e-3 of the spread of the predictions is a warning, if it comes
 from the size of the batch or from a statistic over it. Where lengths differ from batch to
-batch, samples are also predicted without their padding; 10 % are a warning
-there.
+batch, samples are also predicted without their padding; 10 % are a warning there.
 """
 
 from collections.abc import Iterator
