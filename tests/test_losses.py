@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from nomagic.probes import formulas
 from nomagic.probes.losses import Loss, Losses

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from recorded import recorded
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset

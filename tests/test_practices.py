@@ -20,7 +20,8 @@ def watch(path: Path) -> Record:
     loaded = script.load(str(path), [])
     with (
         contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()) as said,warnings.catch_warnings()
+        contextlib.redirect_stderr(io.StringIO()) as said,
+        warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
         record = checking.script(loaded, Options())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from recorded import recorded
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
@@ -88,6 +88,24 @@ class Packed(nn.Module):
         return self.out(self.rnn(packed)[1][0][-1])
 
 
+class Penalised(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = net()
+        self.penalty = torch.zeros(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.body(x)
+        self.penalty = h.abs().mean()
+        return h
+
+
+def penalty_left_on_the_model() -> None:
+    model = Penalised()
+    for _ in range(2):
+        (F.cross_entropy(model(X), Y) + model.penalty).backward()
+
+
 def packed() -> None:
     x = torch.randn(16, 5, 6)
     F.cross_entropy(Packed()(x, torch.arange(16) % 5 + 1), Y).backward()
@@ -95,7 +113,16 @@ def packed() -> None:
 
 @pytest.mark.parametrize(
     "script",
-    [plain, with_module_loss_divided, by_hand, loss_inside, autocast, penalised_and_tied, packed],
+    [
+        plain,
+        with_module_loss_divided,
+        by_hand,
+        loss_inside,
+        autocast,
+        penalised_and_tied,
+        penalty_left_on_the_model,
+        packed,
+    ],
     ids=lambda script: script.__name__,
 )
 def test_replay_gives_the_recorded_loss(script: Callable[[], None]) -> None:

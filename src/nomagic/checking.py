@@ -29,6 +29,7 @@ from nomagic.words import (
     Finding,
     Look,
     NotApplicable,
+    Outcome,
     Practice,
     Record,
 )
@@ -138,41 +139,38 @@ class Watch:
                 self._finish(probe, "experiment")
 
     def _ask(self, practice: Practice) -> tuple[list[Finding], Look]:
+        """What a practice finds in this run, and what became of it."""
         name = practice.name
-        broken = [
-            kind.__name__ for kind in _closure(practice.needs) if kind.__name__ in self.run.errors
-        ]
-        if practice.check is None:
-            return [], Look(name, "not-applicable", "it has nothing to look for in a run")
-        if broken:
-            return [], Look(name, "could-not-look", f"{broken[0]}: {self.run.errors[broken[0]]}")
-        crashed = self.run.ending is not None and self.run.ending.how == "crashed"
-        if not self.run.tick and not crashed:
-            return [], Look(name, "not-applicable", "no backward pass was seen")
+        unasked = self._unasked(practice)
+        if unasked is not None:
+            return [], unasked
         probes = [self.run.probes[kind] for kind in practice.needs]
         try:
-            outcomes = list(practice.check(*probes))
+            outcomes = list(practice.check(*probes)) if practice.check else []
         except Exception as error:
-            return [], Look(
-                name, "could-not-look", f"our own error: {type(error).__name__}: {error}"
-            )
-        found = [o for o in outcomes if isinstance(o, Finding)]
-        kept = [
-            replace(f, practice=name)
-            for f in found
-            if not suppressed(replace(f, practice=name), _lines(f))
-        ]
+            reason = f"our own error: {type(error).__name__}: {error}"
+            return [], Look(name, "could-not-look", reason)
+        found = [replace(o, practice=name) for o in outcomes if isinstance(o, Finding)]
+        kept = [finding for finding in found if not suppressed(finding, _lines(finding))]
         if kept:
             return kept, Look(name, "findings")
-        if not self.run.tick:  # it crashed before it: what is proven is said, nothing else is
+        if not self.run.tick:  # it crashed before: what is proven is said, nothing else is
             return [], Look(name, "not-applicable", "no backward pass was seen")
-        for outcome in outcomes:
-            if isinstance(outcome, CouldNotLook):
-                return [], Look(name, "could-not-look", outcome.reason)
-        for outcome in outcomes:
-            if isinstance(outcome, NotApplicable):
-                return [], Look(name, "not-applicable", outcome.reason)
-        return [], Look(name, "clean", "every finding is suppressed by a comment" if found else "")
+        reason = "every finding is suppressed by a comment" if found else ""
+        return [], _unfound(name, outcomes) or Look(name, "clean", reason)
+
+    def _unasked(self, practice: Practice) -> Look | None:
+        """Why a practice is not asked, if there is a reason."""
+        errors = self.run.errors
+        broken = [k.__name__ for k in _closure(practice.needs) if k.__name__ in errors]
+        crashed = self.run.ending is not None and self.run.ending.how == "crashed"
+        if practice.check is None:
+            return Look(practice.name, "not-applicable", "it has nothing to look for in a run")
+        if broken:
+            return Look(practice.name, "could-not-look", f"{broken[0]}: {errors[broken[0]]}")
+        if not self.run.tick and not crashed:
+            return Look(practice.name, "not-applicable", "no backward pass was seen")
+        return None
 
     def _remarks(self) -> Iterator[str]:
         if not self.run.tick:
@@ -268,6 +266,18 @@ def versions() -> dict[str, str]:
     except metadata.PackageNotFoundError:
         number = "unknown"
     return {own: number, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def _unfound(name: str, outcomes: Iterable[Outcome]) -> Look | None:
+    """What a practice without findings said of itself, what it could not look at first."""
+    said = list(outcomes)
+    for outcome in said:
+        if isinstance(outcome, CouldNotLook):
+            return Look(name, "could-not-look", outcome.reason)
+    for outcome in said:
+        if isinstance(outcome, NotApplicable):
+            return Look(name, "not-applicable", outcome.reason)
+    return None
 
 
 def _order(finding: Finding) -> tuple[int, str, str, int]:

@@ -7,6 +7,7 @@ index that depends on two of them, the samples are apart.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from nomagic import replay
 from nomagic.probes.run import Places
 from nomagic.probes.tree import leaves
 from nomagic.replay import Replay, short
@@ -70,20 +72,30 @@ class _Log(TorchFunctionMode):
         output = func(*args, **kwargs)
         first = next(leaves(output), None)
         if first is not None and first.dim() and first.numel() <= LARGEST and len(self.seen) < MOST:
-            place = self.places.here() if self.places is not None else None
+            place = _line(self.places) if self.places is not None else None
             inputs = [t.detach() for t in leaves((args, kwargs))]
             self.seen.append(_Seen(short(func), inputs, first.detach(), place, kwargs))
         return output
 
 
+def _line(places: Places) -> Place | None:
+    """The user's line inside the replayed pass that is running, if there is one."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename != replay.__file__:
+        code = frame.f_code
+        if places.mine(code.co_filename):
+            return places.place(code.co_filename, frame.f_lineno, code.co_name)
+        frame = frame.f_back
+    return None
+
+
 def first_mixer(subject: Subject, replaced: Sequence[Mapping[int, Tensor]]) -> Mixer:
     """The first function whose result no longer tells the samples apart."""
-    replay = subject.calm()
-    places = Places()
-    base = _logged(replay, {}, places)
+    copy = subject.calm()
+    base = _logged(copy, {}, Places())
     masks: list[list[Tensor]] = [[] for _ in base]
     for data in replaced:
-        log = _logged(replay, data, None)
+        log = _logged(copy, data, None)
         if [s.name for s in log] != [s.name for s in base]:
             return Mixer()
         for mask, a, b in zip(masks, base, log, strict=True):
@@ -96,11 +108,11 @@ def first_mixer(subject: Subject, replaced: Sequence[Mapping[int, Tensor]]) -> M
     return Mixer()
 
 
-def _logged(replay: Replay, data: Mapping[int, Tensor], places: Places | None) -> list[_Seen]:
+def _logged(copy: Replay, data: Mapping[int, Tensor], places: Places | None) -> list[_Seen]:
     torch.manual_seed(0)
     log = _Log(places)
     with torch.no_grad(), log:
-        replay.loss(data)
+        copy.loss(data)
     return log.seen
 
 

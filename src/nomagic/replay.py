@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from nomagic.probes.tape import ARGS, Arg, Outside, Ref, Step, Tape, state
+from nomagic.probes.tape import ARGS, Arg, Kept, Outside, Ref, Step, Tape, state
 from nomagic.probes.tree import leaves, mapped
 
 CLOSE = 1e-4
@@ -133,7 +133,8 @@ class Replay:
         if recorded:
             for part, training in zip(module.modules(), step.modes, strict=True):
                 part.training = training
-        return list(leaves(module(*args, **kwargs)))
+        made = list(leaves(module(*args, **kwargs)))
+        return made + [_left(module, kept) for kept in step.kept]
 
 
 class Values:
@@ -163,6 +164,15 @@ class Values:
     def filled(self, template: Any) -> Any:
         """Arguments with the tensors in their places."""
         return mapped(template, self.__getitem__, ARGS)
+
+
+def _left(module: nn.Module, kept: Kept) -> Tensor:
+    """A tensor that the call left on the module."""
+    name, attribute, index = kept
+    tensors = list(leaves(getattr(module.get_submodule(name), attribute, None), 2))
+    if index >= len(tensors):
+        raise CannotReplayError(f"a replay does not leave {attribute} on the model")
+    return tensors[index]
 
 
 @contextlib.contextmanager

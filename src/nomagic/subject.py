@@ -263,7 +263,7 @@ def _losses(new: Subject, replay: Replay, data: Mapping[int, Tensor]) -> list[fl
 
 def pure(told: Told) -> Tensor:
     """The mean loss without weights and smoothing, above the least that soft targets allow."""
-    import torch.nn.functional as F  # noqa: N812
+    import torch.nn.functional as F
 
     pred, target = told.pred, told.target
     ignored = int(

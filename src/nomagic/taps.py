@@ -1,4 +1,4 @@
-"""Every patch of foreign code, in one place: installs the taps that the probes need, and takes them all out again.
+"""Every patch of foreign code, in one place: puts in the taps that probes need, and takes them out.
 
 The demands, since users' scripts run through this:
 
@@ -341,7 +341,9 @@ class Taps:
                 table[hook.id] = hear
 
     @harmless
-    def _leave(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+    def _leave(  # noqa: C901 (one path, hot: every module call passes here)
+        self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any
+    ) -> None:
         if compiling() or self.muted or not self.stack or self._deaf():
             return
         if self._dived is not None:
@@ -533,7 +535,7 @@ class Taps:
             self.tell("on_before_step", Step(optimizer, index, place, self.run.tick))
         self._step_began = time.perf_counter()
 
-    def _stepped(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+    def _stepped(self, optimizer: Any, *_: Any) -> None:
         if not self._deaf():
             self._after_step(optimizer)
             if self.stop is not None:
@@ -551,7 +553,7 @@ class Taps:
             self.tell("on_step", Step(optimizer, index, run.places.here(), run.tick))
 
     def _iterate(self, original: Any) -> Any:
-        def __iter__(loader: Any) -> Any:
+        def iterate(loader: Any) -> Any:
             if self._deaf():
                 return original(loader)
             epoch = self._epochs[id(loader)] = self._epochs.get(id(loader), -1) + 1
@@ -564,10 +566,10 @@ class Taps:
             self._passes[iterator] = [loader, epoch, 0]
             return iterator
 
-        return __iter__
+        return iterate
 
     def _next(self, original: Any) -> Any:
-        def __next__(iterator: Any) -> Any:
+        def following(iterator: Any) -> Any:
             known = self._passes.get(iterator)
             if known is None or self._deaf() or self.muted:
                 return original(iterator)
@@ -587,7 +589,7 @@ class Taps:
             self.tell("on_batch", self.run.batch)
             return value
 
-        return __next__
+        return following
 
     def _restored(self, original: Any) -> Any:
         def load_state_dict(this: Any, state: Any, *args: Any, **kwargs: Any) -> Any:
@@ -671,9 +673,9 @@ class Taps:
         return seed
 
     def _compiled(self, original: Any) -> Any:
-        def compile(*args: Any, **kwargs: Any) -> Any:
+        def compiled(*args: Any, **kwargs: Any) -> Any:
             self.run.compiled = True
             self.listen(False)
             return original(*args, **kwargs)
 
-        return compile
+        return compiled

@@ -154,7 +154,7 @@ class Activations(Probe[Activation]):
             self._alone[spot] = None if spot in self._alone else site
         return site
 
-    def on_backward(self, backward: Backward) -> None:  # noqa: ARG002
+    def on_backward(self, backward: Backward) -> None:
         """The tick is over: note where its activations are in the graph, if one was kept."""
         trace = self.run.probe(Trace)
         for position, site in self._heard:

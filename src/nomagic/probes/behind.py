@@ -30,7 +30,7 @@ class Behind:
 
 def behind(loss: Tensor) -> Behind | None:
     """The call of a loss function that ends a graph, if autograd knows it."""
-    import torch.nn.functional as F  # noqa: N812
+    import torch.nn.functional as F
 
     node: Any = loss.grad_fn
     kind = type(node).__name__.removesuffix("0").removesuffix("Backward")

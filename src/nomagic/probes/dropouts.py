@@ -73,7 +73,7 @@ class Dropouts(Probe[Dropout]):
         self._sites: dict[Any, _Site] = {}
         self._dropped: list[_Site] = []
 
-    def on_enter(self, call: Call) -> None:  # noqa: ARG002
+    def on_enter(self, call: Call) -> None:
         """Nothing has dropped in this call yet."""
         self._dropped.clear()
 

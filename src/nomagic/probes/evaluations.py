@@ -1,4 +1,4 @@
-"""Scores of training and evaluation passes, without the user's help: loss, accuracy, per-class recall, predictions.
+"""Scores of training and evaluation passes: loss, accuracy, recall by class, predictions.
 
 A score comes from a loss function that the script calls on an output, from a comparison of
 predictions with labels, or from the labels of the loader's batch. An evaluation is the calls
@@ -248,11 +248,26 @@ class Evaluations(Probe[Score]):
         squares = done.squared_losses / done.weighed if done.weighed else math.nan
         self.rows.append(
             Score(
-                evaluation, done.tick, done.step, done.place, loader, done.kind, done.samples,
-                done.correct, done.counted, mean, baseline(done), math.sqrt(max(0.0, squares - mean * mean)),
-                dict(done.classes), tuple(done.predicted), done.inputs, done.training, done.calls, done.dense,
+                evaluation=evaluation,
+                tick=done.tick,
+                step=done.step,
+                place=done.place,
+                loader=loader,
+                kind=done.kind,
+                samples=done.samples,
+                correct=done.correct,
+                counted=done.counted,
+                loss=mean,
+                baseline=baseline(done),
+                spread=math.sqrt(max(0.0, squares - mean * mean)),
+                classes=dict(done.classes),
+                predicted=tuple(done.predicted),
+                inputs=done.inputs,
+                training=done.training,
+                calls=done.calls,
+                dense=done.dense,
             )
-        )  # fmt: skip
+        )
         if len(self.rows) > MOST:
             training = [row for row in self.rows if not row.evaluation]
             dropped = {id(row) for row in training[1:-1:2]} or {

@@ -285,7 +285,7 @@ def _sums(pred: Any, close: float) -> Any:
 
 def _loss(kind: str, pred: Any, target: Any, ignore: int) -> Any:
     """The mean loss of one element: no weights, no smoothing."""
-    from torch.nn import functional as F  # noqa: N812
+    from torch.nn import functional as F
 
     if kind in ("cross_entropy", "nll"):
         logs = pred.log_softmax(-1) if kind == "cross_entropy" else pred

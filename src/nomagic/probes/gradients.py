@@ -162,7 +162,7 @@ class Gradients(Probe[Clearing]):
         """Whether a gradient is known not to be zero: p.grad.data.zero_() leaves no other trace."""
         return (self.run.looking or grad.device.type == "cpu") and bool(grad.any())
 
-    def on_gradients(self, backward: Backward) -> None:  # noqa: ARG002
+    def on_gradients(self, backward: Backward) -> None:
         """See whether it added to them."""
         for ref, owner in self._owners.values():
             owner.backwards += 1

@@ -247,7 +247,7 @@ class Losses(Probe[Loss]):
 
     # -- hearing ---------------------------------------------------------------------------
 
-    def on_restore(self, owner: Any, state: Any, place: Place | None) -> None:  # noqa: ARG002
+    def on_restore(self, owner: Any, state: Any, place: Place | None) -> None:
         """The state of a module or an optimizer was loaded."""
         self._restored = self._restored or hasattr(owner, "named_parameters")
 

@@ -270,7 +270,7 @@ def upstream(loss: Tensor, limit: int = WALK) -> set[Any]:
 
 
 def fingerprint(tensor: Tensor) -> tuple[Any, ...]:
-    """A few of a tensor's values, spread over it, with its shape and sums: equal for equal contents.
+    """A few values spread over a tensor, with its shape and sum: equal for equal contents.
 
     The stride is prime, so that it does not fall on the same column of every row.
     """

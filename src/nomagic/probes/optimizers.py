@@ -96,7 +96,7 @@ class Optimizers(Probe[Optimized]):
         """One was made."""
         self._know(optimizer, place)
 
-    def on_scheduler(self, scheduler: Any, place: Place | None) -> None:  # noqa: ARG002
+    def on_scheduler(self, scheduler: Any, place: Place | None) -> None:
         """A scheduler was made for one."""
         optimizer = getattr(scheduler, "optimizer", None)
         if optimizer is not None and hasattr(optimizer, "param_groups"):

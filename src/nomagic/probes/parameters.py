@@ -230,11 +230,11 @@ class Parameters(Probe[Weight]):
         if tensor.dim() > 1 and place is not None and ordinary(tensor) and len(self._filled) < MOST:
             self._filled[tensor.data_ptr(), tensor.shape] = place
 
-    def on_module(self, module: nn.Module, place: Place | None) -> None:  # noqa: ARG002
+    def on_module(self, module: nn.Module, place: Place | None) -> None:
         """A module was constructed: it may have taken another's place."""
         self._changed = True
 
-    def on_optimizer(self, optimizer: Optimizer, place: Place | None) -> None:  # noqa: ARG002
+    def on_optimizer(self, optimizer: Optimizer, place: Place | None) -> None:
         """An optimizer was constructed."""
         self._changed = True
 

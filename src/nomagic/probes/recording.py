@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nomagic.probes import behind as losses
 from nomagic.probes.run import Backward, Call, Op, Run
-from nomagic.probes.tape import ARGS, Arg, Datum, Outside, Ref, Step, Tape, Weight, state
+from nomagic.probes.tape import ARGS, Arg, Datum, Kept, Outside, Ref, Step, Tape, Weight, state
 from nomagic.probes.tree import OPAQUE, found, leaves, mapped
 from nomagic.words import Place
 
@@ -88,8 +88,9 @@ class Recording:
         _, args, (index, modes, casts, before) = entered
         kwargs = self._packed(call.kwargs)
         name = type(call.module).__name__
-        step = Step(name, index, None, args, kwargs, True, call.place, modes, casts, before)
-        self._add(step, call.output)
+        kept, tensors = _kept(_inside(call.module))
+        step = Step(name, index, None, args, kwargs, True, call.place, modes, casts, before, kept)
+        self._add(step, [list(leaves(call.output)), tensors])
 
     def live(self, op: Op) -> bool:
         """Whether a weight or an earlier step is among what it was given; not updates by hand."""
@@ -371,6 +372,21 @@ def _inside(module: nn.Module) -> nn.Module:
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
         return _inside(module.module)
     return module
+
+
+def _kept(module: nn.Module) -> tuple[tuple[Kept, ...], list[Tensor]]:
+    """What a call left on the module for a loss to use: penalties, activations."""
+    kept: list[Kept] = []
+    tensors: list[Tensor] = []
+    for name, part in module.named_modules():
+        for attribute, value in vars(part).items():
+            if attribute in OWN:
+                continue
+            for index, tensor in enumerate(leaves(value, 2)):
+                if tensor.grad_fn is not None:
+                    kept.append((name, attribute, index))
+                    tensors.append(tensor)
+    return tuple(kept), tensors
 
 
 def _prepare(module: nn.Module, memo: dict[int, Any]) -> None:

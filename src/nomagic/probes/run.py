@@ -37,12 +37,12 @@ GRACE = 0.3
 seen, too.
 """
 SHARE = 0.6
-"""Of the overhead budget, what looking may use; the rest is for hooks that cannot time themselves."""
+"""Of the overhead budget, what looking may use; hooks that cannot time themselves have the rest."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """What a loader handed out, the ``index``-th of its pass ``epoch``, after ``waited`` seconds."""
+    """What a loader handed out, ``index``-th of its pass ``epoch``, after ``waited`` seconds."""
 
     loader: Any
     value: Any
@@ -152,7 +152,7 @@ class Places:
     """Finds the user's own line on the stack: no library, no interpreter, none of ours."""
 
     def __init__(self, own: str = "") -> None:
-        """``own`` is the directory of the script, the user's even if it lies among the libraries."""
+        """``own`` is the script's directory, the user's even if it lies among the libraries."""
         paths = sysconfig.get_paths()
         here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         roots = {here, *(paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))}

@@ -41,7 +41,7 @@ class Seeds(Probe[Generator]):
         self._begun = _states()
         self._seeded: dict[str, Place | None] = {}
 
-    def on_seed(self, library: str, seed: Any, place: Place | None) -> None:  # noqa: ARG002
+    def on_seed(self, library: str, seed: Any, place: Place | None) -> None:
         """A global generator was seeded."""
         self._seeded.setdefault(library, place)
 
@@ -50,7 +50,7 @@ class Seeds(Probe[Generator]):
         if not type(module).__module__.endswith(("modules.loss", "modules.activation")):
             self.first = self.first or place
 
-    def on_loader(self, loader: DataLoader[Any], place: Place | None) -> None:  # noqa: ARG002
+    def on_loader(self, loader: DataLoader[Any], place: Place | None) -> None:
         """A loader was constructed: it will draw the order."""
         self.first = self.first or place
 

@@ -83,7 +83,7 @@ def _classifies(subject: Subject) -> bool:
 
 
 def _moved(x: Tensor) -> Iterator[Tensor]:
-    import torch.nn.functional as F  # noqa: N812
+    import torch.nn.functional as F
 
     height, width = x.shape[2:]
     padded = F.pad(x, (1, 1, 1, 1), mode="reflect")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nomagic.probes.experiment import Experiment
@@ -75,14 +75,14 @@ class Singles(Experiment[Single]):
             gaps.append(_gap(whole, sample, alone))
             if time.perf_counter() > self.deadline:
                 break
-        leak = next((row for row in self.run.probe(Mixing) if isinstance(row, Leak)), None)
-        mixes = leak is not None and leak.across == "samples"
-        cause, kind, place = "", "", subject.place
-        if leak is not None and mixes:
-            cause, kind, place = leak.cause, leak.kind, leak.place
-        return Single(
-            "batch", place, max(gaps), len(gaps), subject.batch, cause, kind, mixes, subject.stacked
-        )
+        leaks = (row for row in self.run.probe(Mixing) if isinstance(row, Leak))
+        leak = next((row for row in leaks if row.across == "samples"), None)
+        row = Single("batch", subject.place, max(gaps), len(gaps), subject.batch)
+        if leak is not None:
+            row = replace(row, place=leak.place, cause=leak.cause, kind=leak.kind, mixes=True)
+        elif _routes(subject):
+            row = replace(row, kind="other", mixes=True)
+        return replace(row, stacked=subject.stacked)
 
     def _trimmed(self, subject: Subject, replay: Replay, whole: Tensor) -> Iterator[Single]:
         x = subject.tape.data[subject.input].value
@@ -103,6 +103,18 @@ class Singles(Experiment[Single]):
             gaps.append(_gap(whole, sample, alone))
         if gaps:
             yield Single("padding", subject.place, max(gaps), len(gaps), subject.batch)
+
+
+def _routes(subject: Subject) -> bool:
+    """Whether samples are sent different ways, whose room is shared among them (experts)."""
+    from nomagic.replay import Spy
+
+    with Spy() as spy:
+        subject.calm().loss()
+    return bool(spy.names & ROUTES)
+
+
+ROUTES = frozenset(["nonzero", "topk", "argsort", "index_add", "index_add_", "scatter", "scatter_"])
 
 
 def _chosen(batch: int) -> list[int]:

@@ -62,14 +62,18 @@ class Datum:
     computed: bool = False
 
 
+Kept = tuple[str, str, int]
+"""A tensor that a call leaves on a module: the part's name, the attribute, which of its tensors."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One call of an outermost module, or of a torch function outside modules.
 
-    ``module`` is the module's index, -1 for a function.
-    ``modes`` are the training flags of the module and all its parts, ``casts`` the autocast
-    that was on (device, dtype), ``random`` the states of the random generators before it, where
-    they matter.
+    ``module`` is the module's index, -1 for a function. ``modes`` are the training flags of the
+    module and all its parts, ``casts`` the autocast that was on (device, dtype), ``random`` the
+    states of the random generators before it, where they matter. ``kept`` are tensors that it
+    left on the module; they count as outputs after the others.
     """
 
     name: str
@@ -82,17 +86,18 @@ class Step:
     modes: tuple[bool, ...] = ()
     casts: tuple[tuple[str, Any], ...] = ()
     random: Any = None
+    kept: tuple[Kept, ...] = ()
 
 
 @dataclass(frozen=True)
 class Tape:
     """How one loss was computed: steps in order, modules, data.
 
-    The modules are copies from before the first step.
-    ``loss`` says where the loss is, ``value`` what it was. ``final`` holds the last values of
-    all parameters and buffers of the run (in the order of `state`), or None where they are not
-    known. ``built`` are the lines that constructed the modules, ``places`` those of their
-    parts, by name; ``late`` is the loss near the end of the run.
+    The modules are copies from before the first step. ``loss`` says where the loss is,
+    ``value`` what it was. ``final`` holds the last values of all parameters and buffers of the
+    run (in the order of `state`), or None where they are not known. ``built`` are the lines
+    that constructed the modules, ``places`` those of their parts, by name; ``late`` is the loss
+    near the end of the run.
     """
 
     place: Place | None

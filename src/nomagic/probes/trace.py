@@ -1,4 +1,4 @@
-"""The computation graph of a training pass, as the torch functions that were called, with the user's lines.
+"""The computation graph of a training pass: the torch functions called, with the user's lines.
 
 One graph is kept for each line that calls backward: the functions between what came in and the
 loss, in the order of their calls, in modules or not. Compiled models hide their inside; then
@@ -18,31 +18,124 @@ from nomagic.probes.run import Backward, Layer, Op
 from nomagic.words import Place
 
 LIMIT = 20_000
-"""Functions kept of one tick; a longer one keeps its newest (a loop over time steps can be long)."""
+"""Functions kept of one tick (a loop over time steps can be long)."""
 
 PLUMBING = frozenset(
-    "view reshape view_as reshape_as flatten unflatten contiguous to type float half bfloat16 double clone squeeze unsqueeze "
-    "T mT t transpose permute movedim swapaxes expand expand_as repeat detach cuda cpu __getitem__ chunk split "
-    "unbind select narrow data requires_grad_ identity alias".split()
+    [
+        "view",
+        "reshape",
+        "view_as",
+        "reshape_as",
+        "flatten",
+        "unflatten",
+        "contiguous",
+        "to",
+        "type",
+        "float",
+        "half",
+        "bfloat16",
+        "double",
+        "clone",
+        "squeeze",
+        "unsqueeze",
+        "T",
+        "mT",
+        "t",
+        "transpose",
+        "permute",
+        "movedim",
+        "swapaxes",
+        "expand",
+        "expand_as",
+        "repeat",
+        "detach",
+        "cuda",
+        "cpu",
+        "__getitem__",
+        "chunk",
+        "split",
+        "unbind",
+        "select",
+        "narrow",
+        "data",
+        "requires_grad_",
+        "identity",
+        "alias",
+    ]
 )
 """Functions that move numbers about without changing them."""
 
 LAYERS = frozenset(
-    "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d bilinear "
-    "addmm addmv addbmm baddbmm embedding embedding_bag lstm gru rnn_tanh rnn_relu "
-    "lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell multi_head_attention_forward".split()
+    [
+        "linear",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "bilinear",
+        "addmm",
+        "addmv",
+        "addbmm",
+        "baddbmm",
+        "embedding",
+        "embedding_bag",
+        "lstm",
+        "gru",
+        "rnn_tanh",
+        "rnn_relu",
+        "lstm_cell",
+        "gru_cell",
+        "rnn_tanh_cell",
+        "rnn_relu_cell",
+        "multi_head_attention_forward",
+    ]
 )
 """Functions that combine their input with weights."""
 
-PRODUCTS = frozenset("matmul __matmul__ __rmatmul__ mm bmm mv einsum tensordot dot inner".split())
+PRODUCTS = frozenset(
+    [
+        "matmul",
+        "__matmul__",
+        "__rmatmul__",
+        "mm",
+        "bmm",
+        "mv",
+        "einsum",
+        "tensordot",
+        "dot",
+        "inner",
+    ]
+)
 """Functions that do so when one side is a parameter or came from outside."""
 
-GATES = frozenset("mul __mul__ __rmul__ mul_ __imul__ addcmul addcmul_ lerp where glu".split())
+GATES = frozenset(
+    [
+        "mul",
+        "__mul__",
+        "__rmul__",
+        "mul_",
+        "__imul__",
+        "addcmul",
+        "addcmul_",
+        "lerp",
+        "where",
+        "glu",
+    ]
+)
 """Functions that let one input decide how much of another passes."""
 
 NORMS = frozenset(
-    "batch_norm layer_norm group_norm instance_norm rms_norm local_response_norm "
-    "SyncBatchNorm".split()
+    [
+        "batch_norm",
+        "layer_norm",
+        "group_norm",
+        "instance_norm",
+        "rms_norm",
+        "local_response_norm",
+        "SyncBatchNorm",
+    ]
 )
 """Functions that normalise."""
 
@@ -83,7 +176,7 @@ class Node:
 
     @property
     def weighted(self) -> bool:
-        """Whether it combines its input with weights, as a linear layer or a recurrent cell does."""
+        """Whether it combines its input with weights, as a linear layer or a recurrent cell."""
         return self.name in LAYERS or (
             self.name in PRODUCTS and (bool(self.parameters) or -1 in self.inputs)
         )
@@ -287,7 +380,7 @@ class Trace(Probe[Graph]):
         return len(self._live) - 1
 
     def feeder(self, tensor: Any) -> tuple[str, Any]:
-        """The nearest function with parameters that led to a live tensor, and its first parameter."""
+        """The nearest function with parameters that led to a live tensor, and the first of them."""
         index = self._index(tensor)
         while index >= 0:
             live = self._live[index]
@@ -345,7 +438,7 @@ class Trace(Probe[Graph]):
             place=op.place if op is not None else self.run.built(module),
             module=self.run.name(module) if module is not None else "",
             kind=type(module).__name__ if module is not None else "",
-            inputs=tuple(order[i] if i in order else -1 for i in inputs),
+            inputs=tuple(order.get(i, -1) for i in inputs),
             parameters=tuple(name for name in named if name),
             shape=tuple(first.shape) if first is not None else (),
             shapes=tuple(tuple(tensor.shape) for tensor in given),
@@ -433,7 +526,10 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if value is None or isinstance(value, bool | int | float | str):
             kept[name] = value
-        elif isinstance(value, tuple | list) and len(value) <= 8:
-            if all(isinstance(item, bool | int | float | str) for item in value):
-                kept[name] = tuple(value)
+        elif (
+            isinstance(value, tuple | list)
+            and len(value) <= 8
+            and all(isinstance(item, bool | int | float | str) for item in value)
+        ):
+            kept[name] = tuple(value)
     return kept

@@ -91,7 +91,7 @@ class Views(Probe[View]):
                 if op.name not in row.feeds and len(row.feeds) < BACK:
                     self.rows[kept[1]] = replace(row, feeds=(*row.feeds, op.name))
 
-    def on_backward(self, backward: Backward) -> None:  # noqa: ARG002
+    def on_backward(self, backward: Backward) -> None:
         """The tick is over: its tensors are let go."""
         self._waiting.clear()
 

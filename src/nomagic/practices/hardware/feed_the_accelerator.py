@@ -9,8 +9,8 @@ worth a line of code.
 Check: the median over training steps of the time in which the loader was waited for. A warning
 where it is 20 % of the step on an accelerator (40 % on the CPU, where workers compete with the
 network), at least 10 ms, and one second over the run; data that lies in memory and loaders that
-have workers on the CPU give a note. Loaders of tensors in memory take 0.16 ms for 64 rows and 2.6 ms
-for 1,024 (medians of 75 batches, one core), so small programs stay below the 10 ms.
+have workers on the CPU give a note. Loaders of tensors in memory take 0.16 ms for 64 rows and
+2.6 ms for 1,024 (medians of 75 batches, one core), so small programs stay below the 10 ms.
 """
 
 from collections.abc import Iterator

@@ -61,7 +61,7 @@ def scored(mode: Mode) -> Finding:
     """The finding for an evaluation in training mode."""
     parts = listed(mode.dropouts + mode.norms)
     harm = (
-        "batch norm normalises held-out data by its own batch and learns its running statistics from it"
+        "batch norm normalises held-out data by its own batch and learns its statistics from it"
         if mode.norms
         else "units are dropped at random while the score is taken"
     )

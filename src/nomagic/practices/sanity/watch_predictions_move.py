@@ -17,6 +17,7 @@ the most frequent class are a note.
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from nomagic.probes.evaluations import Evaluations, Score
@@ -53,7 +54,7 @@ def repeated(scores: Evaluations) -> list[list[Score]]:
 
 def judge(same: Sequence[Score]) -> Iterator[Outcome]:
     """Jumping in the last quarter, or standing still all along."""
-    flips = [changed(before, after) for before, after in zip(same, same[1:], strict=False)]
+    flips = [changed(before, after) for before, after in pairwise(same)]
     quarter = max(2, len(flips) // 4)
     late = sum(flips[-quarter:]) / quarter
     error = 1 - sum(score.accuracy for score in same[-quarter:]) / quarter
