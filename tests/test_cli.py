@@ -441,7 +441,7 @@ def test_the_example_is_found_out(project: Path):
     document = json.loads((project / "out.json").read_text())
     found = {one["practice"]: one for one in document["findings"] if one["severity"] != "note"}
     for practice, part in {
-        "logits-into-cross-entropy": "F.softmax(",
+        "logits-into-cross-entropy": "criterion(model(x)",
         "zero-grad": "backward()",
         "toggle-train-eval": "model(x)",
         "shuffle-every-epoch": "DataLoader(train_set",

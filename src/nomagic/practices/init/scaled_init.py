@@ -82,7 +82,9 @@ def _skips(graph: Graph, node: Node) -> bool:
 def _judge(chain: Chain) -> Iterator[Outcome]:
     outputs = [layer.rms for layer in chain.layers]
     gradients = [weight.gradient for weight in chain.weights]
-    ratio, back = _ratio(outputs), _ratio(gradients[::-1])
+    ratio = _ratio(outputs)
+    # past a norm or a skip a weight's gradient says little: an attention's queries get almost none
+    back = _ratio(gradients[::-1]) if chain.plain else 1.0
     first, last = chain.layers[0].layer, chain.layers[-1].layer
     drawn = [weight for weight in chain.weights if DEFAULT[0] <= weight.gain <= DEFAULT[1]]
     if _far(ratio) or _far(back):

@@ -1,0 +1,48 @@
+"""The benchmark itself works: one short pair of runs, and the table that comes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("NOMAGIC_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no data sets below {DATA}")
+def test_a_short_pair_gives_a_table(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "bench" / "overhead.py"), "--quick"]
+    done = subprocess.run(
+        [*command, "--only", "functional,accumulation", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    results = json.loads((tmp_path / "overhead.json").read_text())["results"]
+    assert [result["program"] for result in results] == ["functional", "accumulation"]
+    for result in results:
+        (pair,) = result["pairs"]
+        assert pair["watched"]["errors"] == {}
+        assert pair["watched"]["start"] > 0, "the first ticks are always looked at"
+        assert 0 < pair["watched"]["start"] < pair["watched"]["wall"]
+        assert 0.5 < pair["ratio"]["cpu"] < 10
+    table = (tmp_path / "overhead.md").read_text()
+    assert "| functional |" in table
+    assert "| accumulation |" in table
+
+
+def test_an_unknown_program_is_named() -> None:
+    command = [sys.executable, str(ROOT / "bench" / "overhead.py"), "--only", "nonsense"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "nonsense" in done.stderr
+    assert "tiny_mlp" in done.stderr
