@@ -68,9 +68,18 @@ LOOP = frozenset(
         "on_step",
     ]
 )
-"""Events that come in every round of the loop: told in looked ticks, and always to probes that ask
-for that.
+"""Events that come in every round of the loop: told in looked ticks; and in windows or always to
+probes that ask for that.
 """
+
+UNSEEN = 3e-6
+"""Seconds of a tap that it cannot time itself: torch's way to us and back."""
+INDIRECT = 1.3
+"""What our work costs for each second that it takes: it leaves cold caches to the script and more
+to do to the collector (measured on looked ticks: 1.24 to 1.5).
+"""
+
+Hears = dict[str, list[tuple[Probe[Any], Callable[..., None]]]]
 
 compiling = torch.compiler.is_compiling
 set_grads = torch._C._set_grad_enabled
@@ -85,14 +94,20 @@ thousand.
 
 
 def harmless(method: Callable[..., None]) -> Callable[..., None]:
-    """A tap's own part: should it raise, watching ends and the script goes on."""
+    """A tap's own part: its time is booked; should it raise, watching ends, and not the script."""
 
     @functools.wraps(method)
     def guarded(taps: Taps, *values: Any) -> None:
+        outer, taps.booking = not taps.booking, True
+        began = time.perf_counter() if outer else 0.0
         try:
             method(taps, *values)
         except Exception as error:
             taps.give_up(error)
+        finally:
+            if outer:
+                taps.booking = False
+                taps.run.clock.add(INDIRECT * (time.perf_counter() - began) + UNSEEN)
 
     return guarded
 
@@ -162,49 +177,80 @@ class Taps:
         self.functions = Functions(self)
         self.stack: list[nn.Module] = []
         self.call: Call | None = None
+        self.backward: Backward | None = None
         self._paused: nn.Module | None = None
         self._dived: nn.Module | None = None
+        self._under = False
+        self.quiet = False
+        """Between windows, with nobody left who follows the calls."""
         self._hooks: tuple[Any, Any]
         self._thread = threading.get_ident()
         self._exits = ExitStack()
-        self._hears: dict[str, list[tuple[Probe[Any], Callable[..., None]]]] = {}
-        self._always: dict[str, list[tuple[Probe[Any], Callable[..., None]]]] = {}
+        self.booking = False
+        self._probes = list(probes)
+        self._looked: Hears = {}
+        self._awake: Hears = {}
+        self._asleep: Hears = {}
+        self._told = self._looked
         self._evaluations = 0
+        self._evaluated = -1
         self._forward_began = self._step_began = 0.0
-        self._steps: dict[int, int] = {}
         self._epochs: dict[int, int] = {}
         self._passes: weakref.WeakKeyDictionary[Any, list[Any]] = weakref.WeakKeyDictionary()
         self._scaled: dict[int, tuple[Tensor, Tensor]] = {}
-        for probe in probes:
+        for probe in self._probes:
             probe.run = run
-            for event in dir(type(probe)):
-                if event.startswith("on_"):
-                    pair = (probe, getattr(probe, event))
-                    self._hears.setdefault(event, []).append(pair)
-                    if event not in LOOP or event in probe.always:
-                        self._always.setdefault(event, []).append(pair)
+        self._seat()
         self._functions_heard = self.hears("on_op")
 
     # -- telling ------------------------------------------------------------------------
 
+    def _seat(self) -> None:
+        """Who hears which event in looked ticks, and in the other ticks of a window."""
+        self._looked, self._awake = {}, {}
+        for probe in self._probes:
+            for event in (name for name in dir(type(probe)) if name.startswith("on_")):
+                pair = (probe, getattr(probe, event))
+                self._looked.setdefault(event, []).append(pair)
+                if event not in LOOP or event in (*probe.always, *probe.windows):
+                    self._awake.setdefault(event, []).append(pair)
+        self._rest()
+
+    def _rest(self) -> None:
+        """Who hears which event between windows: probes that want to, and those that they read."""
+        lively = [probe for probe in self._probes if probe.always and not probe.drowsy]
+        kinds = {kind for probe in lively for kind in (type(probe), *probe.needs)}
+        self._asleep = {
+            event: [pair for pair in heard if event not in LOOP or type(pair[0]) in kinds]
+            for event, heard in self._awake.items()
+        }
+        self._attend()
+
+    def _attend(self, noticed: bool = False) -> None:
+        """Choose who hears what happens now; what is ``noticed`` wakes those who sleep."""
+        run = self.run
+        if run.looking or self.peeking:
+            self._told = self._looked
+        else:
+            self._told = self._asleep if run.asleep and not noticed else self._awake
+        self.quiet = self._told is self._asleep and not self._asleep.get("on_call")
+
     def hears(self, *events: str) -> bool:
         """Whether any probe hears one of these events."""
-        return any(event in self._hears for event in events)
+        return any(event in self._looked for event in events)
 
     def heard(self, event: str) -> bool:
-        """Whether any probe hears this event in this tick."""
-        looked = self.run.looking or self.peeking
-        return bool((self._hears if looked else self._always).get(event))
+        """Whether any probe hears this event now."""
+        return bool(self._told.get(event))
 
     @harmless
     def tell(self, event: str, *values: Any) -> None:
         """Call the probes that hear this event now; one that raises is silenced and noted."""
         run = self.run
-        heard = (self._hears if run.looking or self.peeking else self._always).get(event)
+        heard = self._told.get(event)
         if not heard or run.busy:
             return
         run.busy = True
-        began = time.perf_counter()
         grads = torch.is_grad_enabled()
         if grads:
             set_grads(False)
@@ -218,7 +264,6 @@ class Taps:
             if grads:
                 set_grads(True)
             run.busy = False
-            run.clock.add(time.perf_counter() - began)
 
     def _silence(self, probe: Probe[Any], event: str, error: Exception) -> None:
         where = traceback.extract_tb(error.__traceback__)[-1]
@@ -226,9 +271,8 @@ class Taps:
         self.run.errors[kind] = (
             f"{type(error).__name__} in {event}: {error} ({where.filename}:{where.lineno})"
         )
-        for table in (self._hears, self._always):
-            for name, heard in table.items():
-                table[name] = [pair for pair in heard if pair[0] is not probe]
+        self._probes = [other for other in self._probes if other is not probe]
+        self._seat()
 
     def give_up(self, error: Exception) -> None:
         """Our own code failed: watch no more, and say so."""
@@ -289,10 +333,16 @@ class Taps:
 
     # -- modules --------------------------------------------------------------------------
 
-    @harmless
     def _enter(self, module: nn.Module, args: Any) -> None:
         if compiling() or self.muted or self._deaf():
             return
+        if self.quiet and torch.is_grad_enabled():
+            self._dive(None)
+        else:
+            self._entered(module, args)
+
+    @harmless
+    def _entered(self, module: nn.Module, args: Any) -> None:
         if not self.stack:
             self._outermost(module, args)
         self.stack.append(module)
@@ -307,47 +357,51 @@ class Taps:
         if grads:
             run.adopt(module)
             self.peeking = False
-            self.listen(run.looking)
+            self._attend()
         else:
             self._evaluations += 1
             self.peeking = self._evaluations <= DENSE or run.clock.spare()
-            self.listen(self.peeking)
+            self._attend(noticed=run.tick != self._evaluated)
+            self._evaluated = run.tick
+        self.listen(run.looking or self.peeking)
         self.tell("on_enter", self.call)
         if not (run.looking or self.peeking or run.compiled):
             self._dive(module)
         self._forward_began = time.perf_counter()
 
-    def _dive(self, module: nn.Module) -> None:
+    def _dive(self, module: nn.Module | None) -> None:
         """In a pass that is not looked at, hear the outermost module only: hooks cost 4 µs a
-        module call.
+        module call. With no module, hear none before the backward.
         """
-        if isinstance(module, (*FUSED, torch.jit.ScriptModule)):
+        if module is not None and isinstance(module, (*FUSED, torch.jit.ScriptModule)):
             return
-        for table, hook in zip(GLOBAL_HOOKS, self._hooks, strict=True):
-            table.pop(hook.id, None)
-        module._forward_hooks[self._hooks[1].id] = self._leave
-        module._forward_hooks_with_kwargs[self._hooks[1].id] = True
-        self._dived = module
+        before, after = self._hooks
+        GLOBAL_HOOKS[0].pop(before.id, None)
+        GLOBAL_HOOKS[1].pop(after.id, None)
+        self._under = True
+        if module is not None:
+            module._forward_hooks[self._hooks[1].id] = self._leave
+            module._forward_hooks_with_kwargs[self._hooks[1].id] = True
+            self._dived = module
 
     def _surface(self) -> None:
         """Hear every module again; also after an exception that left the modules without a word."""
+        if not self._under:
+            return
+        self._under = False
         module, self._dived = self._dived, None
         if module is not None:
             module._forward_hooks.pop(self._hooks[1].id, None)
             module._forward_hooks_with_kwargs.pop(self._hooks[1].id, None)
-            for table, hook, hear in zip(
-                GLOBAL_HOOKS, self._hooks, (self._enter, self._leave), strict=True
-            ):
-                table[hook.id] = hear
+        before, after = self._hooks
+        GLOBAL_HOOKS[0][before.id] = self._enter
+        GLOBAL_HOOKS[1][after.id] = self._leave
 
     @harmless
-    def _leave(  # noqa: C901 (one path, hot: every module call passes here)
-        self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any
-    ) -> None:
+    def _leave(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         if compiling() or self.muted or not self.stack or self._deaf():
             return
-        if self._dived is not None:
-            self._surface()
+        self._surface()
         while self.stack[-1] is not module:  # an exception left the modules in between
             self.stack.pop()
             if not self.stack:
@@ -447,6 +501,8 @@ class Taps:
                 result = original(this, *args, **kwargs)
                 if compiling() or self._deaf():
                     return result
+                if event == "on_optimizer":
+                    self.run.stepped.pop(id(this), None)  # one that is gone had its address
                 if event == "on_module" or self.heard(event):
                     place = self.run.places.here(skip=this if built else None)
                     if event == "on_module" and place is not None:
@@ -499,57 +555,104 @@ class Taps:
 
     def _flow(self, loss: Tensor, by_grad: bool, flow: Callable[[], Any]) -> Any:
         """One backward: before, the gradients themselves, after; then the next tick begins."""
-        run = self.run
-        self._surface()
-        self.stack.clear()
-        kept = self._scaled.pop(id(loss), None)
-        self._scaled.clear()
-        true = kept[1] if kept is not None and kept[0] is loss else loss
-        event = Backward(true, run.places.here(), run.calls, run.tick, by_grad)
-        self.listen(False)
-        self.tell("on_backward", event)
+        self._flows(loss, by_grad)
         self.muted = True
         began = time.perf_counter()
         try:
             result = flow()
         finally:
             self.muted = False
-            run.times["backward"] += time.perf_counter() - began
-        self.tell("on_gradients", event)
-        run.calls.clear()
-        run.advance()
-        self.peeking = False
-        self.listen(run.looking)
+        if self.quiet:
+            self.run.advance()
+            if not self.run.asleep:
+                self._wake()
+        else:
+            self.run.times["backward"] += time.perf_counter() - began
+            self.run.timed += 1
+            self._flowed()
         return result
 
     @harmless
-    def _step_begins(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        if self._deaf():
-            return
+    def _flows(self, loss: Tensor, by_grad: bool) -> None:
+        run = self.run
         self._surface()
-        closure = any(callable(value) for value in (*args[1:], *kwargs.values()))
-        self.muted = not closure
+        self.stack.clear()
+        kept = self._scaled.pop(id(loss), None)
+        self._scaled.clear()
+        true = kept[1] if kept is not None and kept[0] is loss else loss
+        self.backward = Backward(true, run.places.here(), run.calls, run.tick, by_grad)
+        if self.functions.present:
+            self.listen(False)
+        if self.peeking:
+            self.peeking = False
+            self._attend()
+        self.tell("on_backward", self.backward)
+
+    @harmless
+    def _flowed(self) -> None:
+        run = self.run
+        if self.heard("on_gradients"):
+            self.tell("on_gradients", self.backward)
+        self.backward = None
+        run.calls.clear()
+        slept = run.asleep
+        run.advance()
+        if slept and run.asleep:
+            if self._told is not self._asleep:
+                self._attend()
+        elif slept:
+            self._wake()
+        elif run.asleep:
+            self._rest()
+        else:
+            self._attend()
+        if run.looking or self.functions.present:
+            self.listen(run.looking)
+
+    @harmless
+    def _wake(self) -> None:
+        """After ticks of which probes have heard little: what they held for the next is stale."""
+        self._attend()
+        self.tell("on_wake")
+
+    def _step_begins(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if not self._deaf() and not (self.quiet and id(optimizer) in self.run.stepped):
+            self._before_step(optimizer, (*args[1:], *kwargs.values()))
+
+    @harmless
+    def _before_step(self, optimizer: Any, given: tuple[Any, ...]) -> None:
+        run = self.run
+        index = run.stepped.get(id(optimizer), 0)
+        if not index and run.asleep:
+            run.wake()
+            self._wake()
+        self._surface()
+        self.muted = not any(callable(value) for value in given)  # a closure is the script's own
         if self.heard("on_before_step"):
-            index = self._steps.get(id(optimizer), 0)
-            place = self.run.places.here()
-            self.tell("on_before_step", Step(optimizer, index, place, self.run.tick))
+            place = run.places.here()
+            self.tell("on_before_step", Step(optimizer, index, place, run.tick))
         self._step_began = time.perf_counter()
 
     def _stepped(self, optimizer: Any, *_: Any) -> None:
-        if not self._deaf():
+        if self._deaf():
+            return
+        run = self.run
+        if not self.quiet:
             self._after_step(optimizer)
-            if self.stop is not None:
-                self.stop()
+        run.stepped[id(optimizer)] = run.stepped.get(id(optimizer), 0) + 1
+        run.steps += 1
+        if self.stop is not None:
+            self.stop()
 
     @harmless
     def _after_step(self, optimizer: Any) -> None:
         self.muted = False
         run = self.run
-        run.times["step"] += time.perf_counter() - self._step_began
-        index = self._steps.get(id(optimizer), 0)
-        self._steps[id(optimizer)] = index + 1
-        run.steps += 1
+        if self._step_began:
+            run.times["step"] += time.perf_counter() - self._step_began
+            self._step_began = 0.0
         if self.heard("on_step"):
+            index = run.stepped.get(id(optimizer), 0)
             self.tell("on_step", Step(optimizer, index, run.places.here(), run.tick))
 
     def _iterate(self, original: Any) -> Any:
@@ -582,7 +685,6 @@ class Taps:
             finally:
                 self.muted = False
                 waited = time.perf_counter() - began
-                self.run.times["data"] += waited
             loader, epoch, index = known
             known[2] += 1
             self.run.batch = Batch(loader, value, epoch, index, waited)
@@ -621,7 +723,7 @@ class Taps:
     def _clipped(self, original: Any) -> Any:
         def clip(parameters: Any, max_norm: Any, total_norm: Any, *args: Any, **kwargs: Any) -> Any:
             some = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-            if not self._deaf():
+            if not self._deaf() and self.heard("on_clip"):
                 place = self.run.places.here()
                 self.tell("on_clip", Clip("norm", some, float(max_norm), total_norm, place))
             return original(some, max_norm, total_norm, *args, **kwargs)
@@ -631,7 +733,7 @@ class Taps:
     def _clipped_value(self, original: Any) -> Any:
         def clip(parameters: Any, clip_value: Any, *args: Any, **kwargs: Any) -> Any:
             some = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-            if not self._deaf():
+            if not self._deaf() and self.heard("on_clip"):
                 place = self.run.places.here()
                 self.tell("on_clip", Clip("value", some, float(clip_value), None, place))
             return original(some, clip_value, *args, **kwargs)

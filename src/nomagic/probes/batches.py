@@ -175,22 +175,27 @@ class Batches(Probe[Feed]):
         if self.run.tick < EARLY:
             self._carry(call)
         entry = loaders.current
-        if (
-            call.place in self._tick
-            or len(self._tick) >= 4
-            or (entry is not None and entry.passes > EPOCHS)
-        ):
+        if call.place in self._tick or len(self._tick) >= 4:
+            return
+        if entry is not None and entry.passes > EPOCHS:
+            self.drowsy = True
             return
         tensor = first(call.args) if call.args else None
         tensor = tensor if tensor is not None else first(call.kwargs)
         if tensor is None or not tensor.ndim:
             return
         feed = self._feed((*loaders.stretch(call.module), call.place), call)
-        if feed is None or feed.batches >= (BATCHES if entry is not None else UNLOADED):
+        self.drowsy = feed is None or feed.batches >= (BATCHES if entry is not None else UNLOADED)
+        if feed is None or self.drowsy:
             return
         self._tick[call.place] = self._see(feed, tensor, call, entry)
         if self.run.tick < EARLY:
             self._form(feed, tensor)
+
+    def on_wake(self) -> None:
+        """Some ticks went by unheard: whether this one follows the last is not known."""
+        for feed in self._feeds.values():
+            feed.end = 0
 
     def _carry(self, call: Call) -> None:
         """Early on: see whether something that came out of the tick before is handed in again."""
@@ -252,6 +257,7 @@ class Batches(Probe[Feed]):
         batch = self.run.batch
         entry = self.run.probe(Loaders).of(batch.loader) if batch is not None else None
         tensor = first(batch.value) if batch is not None and batch.epoch < EPOCHS else None
+        self.drowsy = tensor is None
         if tensor is None or entry is None or tensor.device.type != "cpu":
             return
         feed = self._feed((0, 0, backward.place), None)

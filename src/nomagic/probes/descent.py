@@ -67,7 +67,8 @@ class Descent(Probe[Loss]):
     are the lines that made the loaders, by their numbers.
     """
 
-    always: ClassVar[tuple[str, ...]] = ("on_backward", "on_step")
+    always: ClassVar[tuple[str, ...]] = ("on_backward",)
+    windows: ClassVar[tuple[str, ...]] = ("on_step",)
 
     def __init__(self, rows: Iterable[Loss] = ()) -> None:
         super().__init__(rows)
@@ -76,6 +77,7 @@ class Descent(Probe[Loss]):
         self._live: list[_Live] = []
         self._remote: list[_Live] = []
         self._newest: _Live | None = None
+        self._steppers: dict[Place | None, weakref.ref[Any]] = {}
         self._broken: _Live | None = None
         self.loaders: list[Place | None] = []
         self._loaders: dict[int, tuple[weakref.ref[Any], int]] = {}
@@ -108,7 +110,7 @@ class Descent(Probe[Loss]):
             run.tick,
             run.steps,
             backward.place,
-            math.nan,
+            self._rate(backward.place) if run.asleep else math.nan,
             self._batch(run.batch),
             backward.by_grad,
         )
@@ -127,15 +129,15 @@ class Descent(Probe[Loss]):
 
     def on_step(self, step: Step) -> None:
         """The learning rate of the step that the newest loss leads to."""
-        newest = self._newest
-        if newest is None or not step.optimizer.param_groups:
-            return
-        rate = step.optimizer.param_groups[0].get("lr")
-        if isinstance(rate, int | float):
-            newest.rate = float(rate)
-        elif getattr(getattr(rate, "device", None), "type", "") == "cpu":
-            newest.rate = float(rate)  # pyright: ignore[reportArgumentType]
-        self._newest = None
+        newest, self._newest = self._newest, None
+        if newest is not None:
+            newest.rate = rate(step.optimizer)
+            self._steppers[newest.place] = weakref.ref(step.optimizer)
+
+    def _rate(self, place: Place | None) -> float:
+        """The learning rate of the optimizer that steps after this line."""
+        stepper = self._steppers.get(place)
+        return rate(stepper()) if stepper is not None else math.nan
 
     def _batch(self, batch: Batch | None) -> tuple[int, int, int]:
         if batch is None:
@@ -183,6 +185,14 @@ class Descent(Probe[Loss]):
         ]
         self._loaders.clear()
         self._made.clear()
+
+
+def rate(optimizer: Any) -> float:
+    """The learning rate of an optimizer's first group; nan where it is on a device."""
+    groups = optimizer.param_groups if optimizer is not None else None
+    value = groups[0].get("lr") if groups else None
+    here = isinstance(value, int | float) or getattr(value, "is_cpu", False)
+    return float(value) if here else math.nan  # pyright: ignore[reportArgumentType]
 
 
 def _number(loss: Tensor) -> float | None:

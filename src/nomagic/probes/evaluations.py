@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from nomagic.probes.modes import fingerprint
 from nomagic.probes.probe import Probe
@@ -99,8 +99,6 @@ class _Open:
 
 class Evaluations(Probe[Score]):
     """Scores of training and evaluation passes, in the order of the run."""
-
-    always: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, rows: Iterable[Score] = ()) -> None:
         super().__init__(rows)

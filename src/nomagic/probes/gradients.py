@@ -80,6 +80,11 @@ class _Watched:
         parameter = self.parameter()
         return parameter.grad if parameter is not None else None
 
+    def forget(self) -> None:
+        """What the next step will do is not known."""
+        self.stepped = self.candidate = self.stale = self.filled = self.cleared = False
+        self.see(self.gradient())
+
     def same(self, grad: Any) -> bool:
         return grad is not None and grad is self.grad and grad._version == self.version
 
@@ -113,7 +118,7 @@ class _Owner:
 class Gradients(Probe[Clearing]):
     """One row for each optimizer that stepped, and one for updates by hand."""
 
-    always: ClassVar[tuple[str, ...]] = (
+    windows: ClassVar[tuple[str, ...]] = (
         "on_backward",
         "on_gradients",
         "on_zero_grad",
@@ -142,6 +147,15 @@ class Gradients(Probe[Clearing]):
             self._by_hand(hand, backward)
         elif not self.run.steps and self.run.tick == 1 and not backward.by_grad:
             self._hand = self._watch_leaves(backward)
+
+    def on_wake(self) -> None:
+        """Some ticks went by unheard: judge nothing before a whole step has been heard."""
+        for _, owner in self._owners.values():
+            owner.blind = True
+            for watched in owner.watched:
+                watched.forget()
+        for watched in self._hand.watched if self._hand is not None else ():
+            watched.before = None
 
     def _begin(self, watched: _Watched) -> None:
         grad: Any = watched.gradient()

@@ -136,7 +136,7 @@ class Loaders(Probe[Loader]):
     evaluations without a loader whose outputs met labels.
     """
 
-    always: ClassVar[tuple[str, ...]] = ("on_batch", "on_call", "on_backward")
+    windows: ClassVar[tuple[str, ...]] = ("on_batch", "on_call", "on_backward")
 
     def __init__(self, rows: Any = ()) -> None:
         super().__init__(rows)
@@ -268,6 +268,13 @@ class Loaders(Probe[Loader]):
             key = self.stretch(call.module)
             if key[1] >= 0:
                 entry.pass_keys[key] = self.run.tick
+
+    def on_wake(self) -> None:
+        """Some ticks went by unheard: which batches this one has had is not known."""
+        for entry in self._active:
+            entry.since = 0
+        self._active.clear()
+        self._scoring = self._line = None
 
     def on_op(self, op: Op) -> None:
         """After an evaluation call: see whether the script compares its output with labels."""

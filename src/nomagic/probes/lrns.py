@@ -60,7 +60,7 @@ class Lrns(Probe[Lrn]):
     def experiment(self) -> None:
         """Time each on noise of its shape, forward and backward."""
         times = self.run.times
-        step = (times["forward"] + times["backward"] + times["step"]) / max(self.run.tick, 1)
+        step = (times["forward"] + times["backward"] + times["step"]) / max(self.run.timed, 1)
         for index, row in enumerate(self.rows):
             if time.perf_counter() < self.run.deadline:
                 seconds = _timed(row)

@@ -111,7 +111,7 @@ class _Group:
 class Modes(Probe[Mode]):
     """The modes in which outermost modules were called."""
 
-    always: ClassVar[tuple[str, ...]] = ("on_call",)
+    windows: ClassVar[tuple[str, ...]] = ("on_call",)
 
     def __init__(self, rows: Iterable[Mode] = ()) -> None:
         super().__init__(rows)

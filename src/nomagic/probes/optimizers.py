@@ -73,7 +73,7 @@ class _Live:
 class Optimizers(Probe[Optimized]):
     """The optimizers in the order of their construction."""
 
-    always: ClassVar[tuple[str, ...]] = ("on_before_step", "on_step")
+    windows: ClassVar[tuple[str, ...]] = ("on_before_step", "on_step")
 
     def __init__(self, rows: Iterable[Optimized] = ()) -> None:
         super().__init__(rows)
@@ -113,7 +113,7 @@ class Optimizers(Probe[Optimized]):
             live.blank = blank(step.optimizer)
 
     def on_step(self, step: Step) -> None:
-        """Count it; the rest at its first step and in looked ticks only."""
+        """At its first step and in looked ticks, see its learning rate."""
         kept = self._live.get(id(step.optimizer))
         if kept is None:
             kept = self._know(step.optimizer, None)
@@ -150,6 +150,7 @@ class Optimizers(Probe[Optimized]):
         for live in self._live.values():
             optimizer = live.optimizer()
             if optimizer is not None:
+                live.steps = self.run.stepped.get(id(optimizer), live.steps)
                 live.groups = tuple(_group(group) for group in optimizer.param_groups)
         every = sorted([*self._gone, *self._live.values()], key=lambda live: live.number)
         self.rows = [

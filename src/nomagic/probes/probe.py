@@ -30,8 +30,10 @@ The loop, and the events a probe may hear in it (define the method, and it is ca
 A *tick* is the time from one backward to the next. `Run.looking` says whether this tick is looked
 at closely: the first twenty always, later ones as the budget allows. The events inside the loop
 (indented above, and those from on_backward to on_step) are told in looked ticks only, and in
-evaluation calls that are looked at; a probe names in ``always`` those that it must hear in every
-tick, and then handles them in microseconds.
+evaluation calls that are looked at. A probe names in ``windows`` those that it must hear in some
+ticks before a look, too, one after the other, and in ``always`` those that it must hear in every
+tick, and then handles them in microseconds. When a window begins after ticks of which little was
+heard, ``on_wake()`` tells so: what a probe kept for the next tick is stale then.
 """
 
 from __future__ import annotations
@@ -54,6 +56,9 @@ class Probe(Generic[Row]):
 
     needs: ClassVar[tuple[type[Probe[Any]], ...]] = ()
     always: ClassVar[tuple[str, ...]] = ()
+    windows: ClassVar[tuple[str, ...]] = ()
+    drowsy: bool = False
+    """From now on windows are enough for what it hears always."""
     run: Run
     trouble: str = ""
     """Why this probe saw less than it should ("the model is compiled"), or empty."""

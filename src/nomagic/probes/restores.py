@@ -67,7 +67,7 @@ class Restores(Probe[Restore]):
     """One row for each load_state_dict of a module or an optimizer, in order."""
 
     needs: ClassVar[tuple[type[Probe[Any]], ...]] = (Optimizers,)
-    always: ClassVar[tuple[str, ...]] = ("on_before_step",)
+    windows: ClassVar[tuple[str, ...]] = ("on_before_step",)
 
     def __init__(self, rows: Iterable[Restore] = ()) -> None:
         super().__init__(rows)

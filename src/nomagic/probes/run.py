@@ -29,15 +29,25 @@ P = TypeVar("P")
 DENSE = 20
 """Ticks at the start that are always looked at; their cost is start-up and printed apart."""
 SPACING = 1.25
-"""After that a look comes when 25 % more ticks have passed: ten in a decade, whatever they cost."""
-EVERY = 10
-"""Between these, every tenth tick is looked at if the budget allows."""
-GRACE = 0.3
-"""Seconds of looking after the first ticks that count as start-up, so that runs of a second are
+"""After that a window begins when 25 % more ticks have passed: ten in a decade, whatever they
+cost.
+"""
+LENGTHS = (9, 10, 11, 8, 12, 7, 13)
+"""Ticks of a window before its look; they differ, so that looks fall on every part of a cycle of
+accumulated gradients or of two alternating networks.
+"""
+STEPS = 2
+"""Optimizer steps that a window has before its look, if they come within"""
+LONGEST = 100
+"""so many ticks."""
+PAUSE = 8
+"""Ticks between two questions whether the budget allows another window."""
+GRACE = 0.6
+"""Seconds of our work after the first ticks that count as start-up, so that runs of a second are
 seen, too.
 """
-SHARE = 0.6
-"""Of the overhead budget, what looking may use; hooks that cannot time themselves have the rest."""
+SHARE = 0.8
+"""Of the overhead budget, what we may book; the rest is for what cannot be timed from within."""
 
 
 @dataclass(slots=True)
@@ -267,14 +277,17 @@ class Run:
         self.clock = Clock(budget)
         self.tick = 0
         self.steps = 0
+        self.stepped: dict[int, int] = {}
         self.looking = True
+        self.asleep = False
         self.compiled = False
         self.busy = False
         self.over = False
         self.ending: Ending | None = None
         self.deadline = float("inf")
         self.calls: list[Call] = []
-        self.times = {"data": 0.0, "forward": 0.0, "backward": 0.0, "step": 0.0}
+        self.times = {"forward": 0.0, "backward": 0.0, "step": 0.0}
+        self.timed = 0
         self.batch: Batch | None = None
         self.probes: dict[type[Probe[Any]], Probe[Any]] = {}
         self.errors: dict[str, str] = {}
@@ -283,7 +296,9 @@ class Run:
         self._names: dict[int, tuple[weakref.ref[Any], str]] = {}
         self._adopted: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._roots: list[weakref.ref[nn.Module]] = []
-        self._next_look = DENSE
+        self._due = DENSE
+        self._windows = self._look_at = self._steps_at = 0
+        self._closing = False
 
     def probe(self, kind: type[P]) -> P:
         """The probe of this kind that watches the run."""
@@ -367,13 +382,40 @@ class Run:
     # -- the clock of ticks -----------------------------------------------------------
 
     def advance(self) -> None:
-        """One tick is over: decide whether the next one is looked at."""
+        """One tick is over: decide what becomes of the next one.
+
+        After the first ticks come *windows* of consecutive ticks, of which the last but one is
+        looked at. Between them we sleep where the budget is used up.
+        """
         self.tick += 1
         if self.tick < DENSE:
             return
-        if self.clock.dense:
-            self.clock.end_start()
-        due = self.tick >= self._next_look
-        self.looking = due or (self.tick % EVERY == 0 and self.clock.spare())
+        self.clock.end_start()
+        if self.looking:
+            self.looking, self._closing = False, True
+        elif self._closing:
+            self._closing, self.asleep = False, True
+            self._may_wake(self.clock.spare())
+        elif self.asleep:
+            self._may_wake(self.tick % PAUSE == 0 and self.clock.spare())
+        else:
+            self.looking = self._ready()
+
+    def wake(self) -> None:
+        """A window begins."""
+        self.asleep = False
+        self._windows += 1
+        self._look_at = self.tick + LENGTHS[self._windows % len(LENGTHS)]
+        self._steps_at = self.steps + STEPS
+
+    def _may_wake(self, spare: bool) -> None:
+        due = self.tick >= self._due
         if due:
-            self._next_look = int(self.tick * SPACING) + 1
+            self._due = int(self.tick * SPACING) + 1
+        if due or spare:
+            self.wake()
+
+    def _ready(self) -> bool:
+        """Whether the window has seen enough for its look."""
+        late = self.tick - self._look_at
+        return late >= 0 and (self.steps >= self._steps_at or not self.steps or late >= LONGEST)

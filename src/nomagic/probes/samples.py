@@ -97,7 +97,7 @@ class Samples(Probe[Split]):
     """
 
     needs: ClassVar[tuple[type[Probe[Any]], ...]] = (Loaders, Batches)
-    always: ClassVar[tuple[str, ...]] = ("on_batch", "on_call", "on_backward")
+    windows: ClassVar[tuple[str, ...]] = ("on_batch", "on_call", "on_backward")
 
     def __init__(self, rows: Any = ()) -> None:
         super().__init__(rows)

@@ -28,7 +28,6 @@ class Signals(Probe[Signal]):
     """One row for each weight of each graph in `Trace`, which knows the sizes of the outputs."""
 
     needs: ClassVar[tuple[type[Probe[Any]], ...]] = (Trace,)
-    always: ClassVar[tuple[str, ...]] = ("on_gradients",)
 
     def on_gradients(self, backward: Backward) -> None:
         """Gradients have flowed: keep their sizes where this backward's graph is new."""

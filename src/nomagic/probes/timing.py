@@ -26,7 +26,8 @@ class Wait:
     """A training loader's waits, in seconds.
 
     ``typical`` is the median of one tick, ``step`` the median of the
-    whole tick without our own work, ``total`` the sum over all ticks. ``device`` is
+    whole tick without our own work, ``total`` the sum over all ticks,
+    those between windows taken to be like the others. ``device`` is
     where the network computed.
     """
 
@@ -47,13 +48,14 @@ class Timing(Probe[Wait]):
     """The waits for each loader that fed training."""
 
     needs: ClassVar[tuple[type[Probe[Any]], ...]] = (Loaders,)
-    always: ClassVar[tuple[str, ...]] = ("on_batch", "on_backward")
+    windows: ClassVar[tuple[str, ...]] = ("on_batch", "on_backward")
 
     def __init__(self, rows: Any = ()) -> None:
         super().__init__(rows)
         self._ticks: dict[int, list[tuple[float, float]]] = {}
         self._seen: dict[int, int] = {}
         self._totals: dict[int, float] = {}
+        self._heard = 0
         self._waited = 0.0
         self._batches = 0
         self._loader: Any = None
@@ -68,8 +70,15 @@ class Timing(Probe[Wait]):
         self._waited += batch.waited
         self._batches += 1
 
+    def on_wake(self) -> None:
+        """Some ticks went by unheard: this one has no beginning."""
+        self._waited, self._batches, self._loader = 0.0, 0, None
+        self._began = time.perf_counter()
+        self._ours = self.run.clock.start + self.run.clock.spent
+
     def on_backward(self, backward: Backward) -> None:
         """A tick is over: how long it took, how much of it was waiting."""
+        self._heard += 1
         clock = self.run.clock
         now, ours = time.perf_counter(), clock.start + clock.spent
         took, self._began = now - self._began - (ours - self._ours), now
@@ -107,7 +116,7 @@ class Timing(Probe[Wait]):
                     ticks=self._seen[number],
                     typical=waits[middle],
                     step=steps[middle],
-                    total=self._totals[number],
+                    total=self._totals[number] * self.run.tick / max(1, self._heard),
                     device=self._device,
                 )
             )

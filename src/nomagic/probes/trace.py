@@ -11,7 +11,7 @@ import functools
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from nomagic.probes.probe import Probe
 from nomagic.probes.run import Backward, Layer, Op
@@ -317,8 +317,6 @@ class Trace(Probe[Graph]):
     maps positions to the nodes of the graph that this tick's backward added (empty where it added
     none).
     """
-
-    always: ClassVar[tuple[str, ...]] = ("on_backward",)
 
     def __init__(self, rows: Any = ()) -> None:
         super().__init__(rows)
