@@ -44,7 +44,19 @@ from torch.utils.data import DataLoader, dataloader
 
 from nomagic.frames import call_as
 from nomagic.probes.probe import Probe
-from nomagic.probes.run import DENSE, Backward, Batch, Call, Clip, Layer, Op, Run, Scaled, Step
+from nomagic.probes.run import (
+    DENSE,
+    SPANS,
+    Backward,
+    Batch,
+    Call,
+    Clip,
+    Layer,
+    Op,
+    Run,
+    Scaled,
+    Step,
+)
 
 FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 """In evaluation these leave their fused path as soon as a function mode is on, and change the last
@@ -194,7 +206,7 @@ class Taps:
         self._told = self._looked
         self._evaluations = 0
         self._evaluated = -1
-        self._forward_began = self._step_began = 0.0
+        self._forward = self._forward_began = self._step_began = 0.0
         self._epochs: dict[int, int] = {}
         self._passes: weakref.WeakKeyDictionary[Any, list[Any]] = weakref.WeakKeyDictionary()
         self._scaled: dict[int, tuple[Tensor, Tensor]] = {}
@@ -333,7 +345,7 @@ class Taps:
 
     # -- modules --------------------------------------------------------------------------
 
-    def _enter(self, module: nn.Module, args: Any) -> None:
+    def _enter(self, module: nn.Module, args: Any) -> None:  # the compiler reads these hooks
         if compiling() or self.muted or self._deaf():
             return
         if self.quiet and torch.is_grad_enabled():
@@ -397,10 +409,13 @@ class Taps:
         GLOBAL_HOOKS[0][before.id] = self._enter
         GLOBAL_HOOKS[1][after.id] = self._leave
 
-    @harmless
     def _leave(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         if compiling() or self.muted or not self.stack or self._deaf():
             return
+        self._left(module, args, kwargs, output)
+
+    @harmless
+    def _left(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         self._surface()
         while self.stack[-1] is not module:  # an exception left the modules in between
             self.stack.pop()
@@ -414,7 +429,9 @@ class Taps:
             self.tell("on_layer", Layer(module, args, output, call))
         self.stack.pop()
         if not self.stack and call is not None:
-            self.run.times["forward"] += time.perf_counter() - self._forward_began
+            seconds = time.perf_counter() - self._forward_began
+            self.run.times["forward"] += seconds
+            self._forward += seconds if call.grads else 0.0
             call.args, call.kwargs, call.output = args, kwargs, output
             if call.grads:
                 self.run.calls.append(call)
@@ -567,9 +584,7 @@ class Taps:
             if not self.run.asleep:
                 self._wake()
         else:
-            self.run.times["backward"] += time.perf_counter() - began
-            self.run.timed += 1
-            self._flowed()
+            self._flowed(time.perf_counter() - began)
         return result
 
     @harmless
@@ -589,8 +604,13 @@ class Taps:
         self.tell("on_backward", self.backward)
 
     @harmless
-    def _flowed(self) -> None:
+    def _flowed(self, seconds: float) -> None:
         run = self.run
+        run.times["backward"] += seconds
+        run.timed += 1
+        if not run.looking and len(run.spans) < SPANS:
+            run.spans.append(self._forward + seconds)
+        self._forward = 0.0
         if self.heard("on_gradients"):
             self.tell("on_gradients", self.backward)
         self.backward = None

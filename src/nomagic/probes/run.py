@@ -46,6 +46,8 @@ GRACE = 0.6
 """Seconds of our work after the first ticks that count as start-up, so that runs of a second are
 seen, too.
 """
+SPANS = 1_000
+"""Ticks whose forward and backward are timed one by one."""
 SHARE = 0.8
 """Of the overhead budget, what we may book; the rest is for what cannot be timed from within."""
 
@@ -270,7 +272,11 @@ class Clock:
 
 
 class Run:
-    """The state of one watched run that every probe may read."""
+    """The state of one watched run that every probe may read.
+
+    ``times`` are seconds in all ``timed`` ticks outside of sleep; ``spans`` the seconds of forward
+    and backward in the first of those that were not looked at.
+    """
 
     def __init__(self, places: Places, budget: float = 0.05) -> None:
         self.places = places
@@ -288,6 +294,7 @@ class Run:
         self.calls: list[Call] = []
         self.times = {"forward": 0.0, "backward": 0.0, "step": 0.0}
         self.timed = 0
+        self.spans: list[float] = []
         self.batch: Batch | None = None
         self.probes: dict[type[Probe[Any]], Probe[Any]] = {}
         self.errors: dict[str, str] = {}

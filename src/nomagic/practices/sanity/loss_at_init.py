@@ -10,7 +10,8 @@ for other classes higher. Cosine logits with a large factor start high on purpos
 the squared error of any fresh network is large compared with their mean square.
 
 Check: the first call of each training loss before any optimizer step, without weights, smoothing
-or reduction: recomputed from its input and target. Cross entropy more than 1.5 nats above ln C
+or reduction: recomputed from its input and target. In a script without modules that is the second
+one: functions are heard from the first backward on. Cross entropy more than 1.5 nats above ln C
 (more for fewer than sixteen samples, whose mean is noisy) is a warning: 480 fresh networks of five
 kinds stayed within 1.08, with inputs that are not normalised they start at 1.8 and more. Only
 logits that a layer with weights made, of a network that was not loaded, are judged. Regression is
@@ -50,7 +51,7 @@ def check(losses: Losses) -> Iterator[Outcome]:
         unseen = losses.trouble and not any(losses.training())
         yield CouldNotLook(losses.trouble) if unseen else NotApplicable(reason)
         return
-    fresh = [row for row in rows if not (row.steps or row.tick or row.restored)]
+    fresh = [row for row in rows if not (row.steps or row.tick > 1 or row.restored)]
     if not fresh:
         yield NotApplicable("weights were loaded, or trained, before the first loss seen")
         return
@@ -93,9 +94,10 @@ def unnormalised(row: Loss) -> bool:
 def high(row: Loss, chance: float) -> Finding:
     """The finding for a first loss far above chance."""
     logits = row.first.input
+    network = "network after its first backward" if row.tick else "fresh network"
     return Finding(
         message=f"The loss at the start is {row.first.plain:.3g}; chance is {chance:.3f}",
-        seen=f"{row.name} of the fresh network per sample, without weights; its input lies in "
+        seen=f"{row.name} of the {network} per sample, without weights; its input lies in "
         f"[{logits.low:.3g}, {logits.high:.3g}], where a fresh network stays near 0",
         fix="look first at the scale of the inputs, then at that of the last layer's weights",
         place=row.place,
