@@ -592,9 +592,7 @@ class Taps:
         run = self.run
         self._surface()
         self.stack.clear()
-        kept = self._scaled.pop(id(loss), None)
-        self._scaled.clear()
-        true = kept[1] if kept is not None and kept[0] is loss else loss
+        true = self._unscaled(loss) if self._scaled else loss
         self.backward = Backward(true, run.places.here(), run.calls, run.tick, by_grad)
         if self.functions.present:
             self.listen(False)
@@ -602,6 +600,12 @@ class Taps:
             self.peeking = False
             self._attend()
         self.tell("on_backward", self.backward)
+
+    def _unscaled(self, loss: Tensor) -> Tensor:
+        """The loss before a GradScaler scaled it."""
+        kept = self._scaled.get(id(loss))
+        self._scaled.clear()
+        return kept[1] if kept is not None and kept[0] is loss else loss
 
     @harmless
     def _flowed(self, seconds: float) -> None:
@@ -708,7 +712,8 @@ class Taps:
             loader, epoch, index = known
             known[2] += 1
             self.run.batch = Batch(loader, value, epoch, index, waited)
-            self.tell("on_batch", self.run.batch)
+            if self.heard("on_batch"):
+                self.tell("on_batch", self.run.batch)
             return value
 
         return following

@@ -198,7 +198,7 @@ def rate(optimizer: Any) -> float:
 def _number(loss: Tensor) -> float | None:
     """The loss here; None where it has no value (inside a function transform)."""
     try:
-        value = loss.item() if not loss.dim() else loss.detach().mean().item()
+        value = loss.item() if loss.ndim == 0 else loss.detach().mean().item()
     except RuntimeError:
         return None
     return value if isinstance(value, float) else None
