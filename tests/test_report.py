@@ -130,6 +130,13 @@ def test_what_was_not_looked_at_is_grouped_by_reason():
     assert "not applicable  worker-seeds (no loader has workers)" in text
 
 
+def test_many_reasons_are_left_to_json():
+    looks = [Look(f"practice-{i}", "not-applicable", f"reason {i}") for i in range(9)]
+    text = report(replace(RECORD, looks=tuple(looks)))
+    assert "practice-8 (--json says why)" in " ".join(text.split())
+    assert "reason 3" not in text
+
+
 def test_start_and_experiments_are_printed_apart_from_the_overhead():
     assert (
         "1.4 %: 0.16 s of a run of 12.3 s; besides, 0.8 s to start and 4.1 s of experiments"

@@ -16,6 +16,8 @@ from nomagic.words import SEVERITIES, Finding, Record, Severity, Status
 SHOWN = 3
 """Findings of one practice that are shown in full; the others are counted, with their places."""
 PLACES = 5
+REASONS = 3
+"""Reasons why a practice does not apply that are told; of more, only the practices' names."""
 NAMES = 6
 STYLE: dict[Severity, str] = {"fault": "bold red", "warning": "bold yellow", "note": "cyan"}
 INDENT = "   "
@@ -143,9 +145,13 @@ def _not_looked_at(record: Record, out: Console) -> Lines:
     could_not = _by_reason(record, "could-not-look")
     for reason, names in could_not.items():
         yield from hang(out, "", "could not look  ", clean(f"{_some(names)}: {reason}"))
-    reasons = _by_reason(record, "not-applicable").items()
-    said = "; ".join(f"{_some(names)} ({reason})" for reason, names in reasons)
-    if said:
+    reasons = _by_reason(record, "not-applicable")
+    if len(reasons) > REASONS:
+        names = sorted(name for names in reasons.values() for name in names)
+        said = f"{', '.join(names)} (--json says why)"
+    else:
+        said = "; ".join(f"{_some(names)} ({reason})" for reason, names in reasons.items())
+    if reasons:
         yield from hang(out, "", "not applicable  ", clean(said, "dim"))
 
 
