@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
 
 Severity = Literal["fault", "warning", "note"]
 """How sure we are: ``fault`` is proven, ``warning`` is likely, ``note`` is information."""
@@ -66,11 +71,17 @@ Outcome = Finding | NotApplicable | CouldNotLook
 Check = Callable[..., Iterator[Outcome]]
 
 
+Apply = Callable[["Setup", Any], Iterator["Arm | Proof | NotApplicable"]]
+"""A trick: from a setup and its `nomagic.glimpse.Glimpse` to the arms that are worth a trial."""
+
+
 @dataclass(frozen=True, slots=True)
 class Practice:
     """One piece of advice: claim, sources, and the facets that it has.
 
-    ``needs`` are the probe classes that ``check`` names in its signature, in order.
+    ``needs`` are the probe classes that ``check`` names in its signature, in order. ``apply`` is
+    the trick that `nomagic.try_` puts to the trial; ``promise`` the published effect that the
+    measured one is held against.
     """
 
     name: str
@@ -80,6 +91,8 @@ class Practice:
     sources: tuple[str, ...]
     check: Check | None = None
     needs: tuple[type[Any], ...] = ()
+    apply: Apply | None = None
+    promise: Promise | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +154,257 @@ class Record:
         """The gravest severity among the findings, or None."""
         found = {finding.severity for finding in self.findings}
         return next((severity for severity in SEVERITIES if severity in found), None)
+
+
+# -- try: setups, tricks and verdicts ---------------------------------------------------------
+
+Task = Literal["classification", "binary", "multi-label", "regression", "sequence"]
+"""What is predicted: one of several classes, yes or no, several of these, numbers, the next
+token.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a model must fit: the shape of one input, and what is to come out.
+
+    ``shape`` is that of one input without the batch; ``outputs`` the numbers that the model returns
+    for it (for each token, in a sequence): logits of the classes, one logit for yes or no, one
+    for each label, or the targets of a regression. ``labels`` are the classes' names, where
+    known. ``tokens`` is the size of the vocabulary where the input is integers, else 0.
+    """
+
+    task: Task
+    shape: tuple[int, ...]
+    outputs: int
+    labels: tuple[str, ...] = ()
+    tokens: int = 0
+
+    @property
+    def classes(self) -> int:
+        """The number of classes; of outputs in other tasks."""
+        return self.outputs
+
+    @property
+    def channels(self) -> int:
+        """The first dimension of an image or a waveform; of a flat input, its features."""
+        return self.shape[0] if self.shape else 1
+
+    @property
+    def features(self) -> int:
+        """How many numbers one input has."""
+        size = 1
+        for length in self.shape:
+            size *= length
+        return size
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Model, data, loss, optimizer, metric and length of a training: a frozen value.
+
+    ``data`` is a built-in name, ``(x, y)`` arrays or tensors, a torch ``Dataset``, a pandas frame
+    with the name of its target column, or what `nomagic.data` returned. ``model`` makes a fresh
+    ``nn.Module`` from a `Form`. ``loss`` is the mean over the batch of (output, target), by default
+    the one of the task; ``optimizer`` makes one from parameters (default: AdamW at 1e-3);
+    ``schedule`` makes a scheduler from the optimizer and the number of all steps and is stepped
+    after each batch. ``metric`` is a name ("accuracy", "loss", "error", "r2", "f1", "auc") or a
+    function of (outputs, targets) that is the better the higher.
+
+    ``clip`` is the largest gradient norm, ``patience`` the epochs without a better held-out loss
+    after which a run stops; with it, the best epoch counts. ``split``: ``fresh`` draws a new part
+    ``held_out`` for each seed, ``fixed`` one for all, ``group`` keeps equal ``groups`` together,
+    ``time`` holds the last part out. The fields from ``rate`` on are what tricks change.
+
+    Args hold: lengths in epochs or batches, ``held_out`` a share between 0 and 1.
+    """
+
+    data: Any
+    model: Callable[[Form], nn.Module]
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    optimizer: Callable[[Any], Optimizer] | None = None
+    metric: str | Callable[[Tensor, Tensor], float] = ""
+    epochs: int = 10
+    batch_size: int = 64
+    schedule: Callable[[Optimizer, int], LRScheduler] | None = None
+    clip: float | None = None
+    patience: int | None = None
+    split: Literal["fresh", "fixed", "group", "time"] = "fresh"
+    held_out: float = 0.25
+    groups: Any = None
+    shuffle: Literal["every-epoch", "once", "never"] = "every-epoch"
+    precision: Literal["float32", "float64", "bfloat16"] = "float32"
+    device: str = "cpu"
+    name: str = ""
+
+    rate: float = 1.0
+    """The optimizer's learning rates times this."""
+    decay: float | None = None
+    """Decoupled weight decay in place of the optimizer's own."""
+    smoothing: float = 0.0
+    """Label smoothing of the targets."""
+    members: int = 1
+    """Networks whose probabilities are averaged."""
+    inputs: tuple[InputStep, ...] = ()
+    """What is done to inputs before the model sees them, in order."""
+    edits: tuple[Edit, ...] = ()
+    """Surgery on the fresh model, in order."""
+    draw: int = 0
+    """Another number gives initial weights, order and dropout of their own, on the same split."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputStep:
+    """A change of the inputs, fitted on the training part of each seed.
+
+    ``fit`` takes the training inputs (n, …) and returns tensors of which each broadcasts against
+    one input; ``use`` takes inputs (…, *shape) and these tensors.
+    """
+
+    name: str
+    fit: Callable[[Tensor], tuple[Tensor, ...]]
+    use: Callable[..., Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Surgery on a fresh model: takes it and one batch of its inputs, returns the new one.
+
+    What it draws comes from a stream of its own, so that the layers both arms share start equal.
+    """
+
+    name: str
+    change: Callable[[nn.Module, Tensor], nn.Module]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way to follow a practice: the setup with it, and a name ("prelu-0.1") and description.
+
+    ``rates`` are the factors on the learning rate that are screened for it, ``baseline`` another
+    setup than the user's that it must be compared with (None: the user's own).
+    """
+
+    name: str
+    setup: Setup
+    what: str = ""
+    rates: tuple[float, ...] = (0.5, 1.0, 2.0)
+    baseline: Setup | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Two setups that were proven to compute the same, bit for bit, and what the change saves.
+
+    ``before`` and ``after`` are the seconds of a forward and backward, ``how`` says what was
+    compared.
+    """
+
+    name: str
+    setup: Setup
+    how: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """A published effect in words, its source, and what it says of the metric."""
+
+    text: str
+    source: str
+    direction: Literal["helps", "no difference", "hurts"]
+
+
+Decision = Literal[
+    "HELPS",
+    "HURTS",
+    "NOT WORTH IT",
+    "NO DIFFERENCE THAT MATTERS",
+    "SAME RESULT",
+    "OPEN",
+    "NOT APPLICABLE",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a trial says of one arm against its baseline, in the unit of the metric.
+
+    ``effect`` is the mean of ``pairs`` paired differences, positive where the arm is better, with
+    a 95 % interval from ``low`` to ``high`` (nan: too few pairs). ``evidence`` is the e-value of
+    the sign-flip test, ``better`` the probability that the arm wins a pair. ``failures`` are (the
+    baseline's, the arm's). ``cost`` is its training time over the baseline's. ``fresh`` says
+    that effect and interval are from the recipe check, on seeds that had no part in choosing.
+    ``needed`` estimates the pairs that would settle an OPEN one. ``context`` is what the verdict
+    is about: batch size, length, rates. ``claim`` holds it against the published effect:
+    confirmed, not here, cannot tell.
+    """
+
+    practice: str
+    arm: str
+    decision: Decision
+    effect: float = 0.0
+    low: float = float("nan")
+    high: float = float("nan")
+    evidence: float = 1.0
+    better: float = 0.5
+    pairs: int = 0
+    failures: tuple[int, int] = (0, 0)
+    cost: float = 1.0
+    fresh: bool = False
+    needed: int = 0
+    reason: str = ""
+    others: dict[str, float] = field(default_factory=dict)
+    context: dict[str, Any] = field(default_factory=dict)
+    claim: str = ""
+    mechanism: str = ""
+    twin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One trick of a recipe: the practice, its arm, and the verdict that it rests on."""
+
+    practice: str
+    arm: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The tricks that were proven together, in the order in which they are applied.
+
+    ``rate`` is the factor on the setup's learning rate that they were proven with, ``together`` the
+    verdict on all of them against the bare setup, ``context`` what that is about.
+    """
+
+    setup: str = ""
+    metric: str = ""
+    steps: tuple[Step, ...] = ()
+    rate: float = 1.0
+    together: Verdict | None = None
+    context: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What `nomagic.try_` returns, and what it shows on the way: a verdict for each arm.
+
+    ``points`` says that the metric is a share and is told in points of a hundred. ``pairs`` is the
+    number planned for each arm, ``seconds`` the time spent, ``left`` what is left of the budget,
+    ``phase`` what goes on now. ``ending`` is empty until it is over.
+    """
+
+    setup: str
+    metric: str
+    points: bool
+    verdicts: tuple[Verdict, ...] = ()
+    recipe: Recipe = Recipe()
+    pairs: int = 0
+    phase: str = ""
+    seconds: float = 0.0
+    left: float = float("inf")
+    ending: Literal["", "finished", "out of time", "interrupted"] = ""
+    context: dict[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()

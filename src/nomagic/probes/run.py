@@ -48,7 +48,7 @@ seen, too.
 """
 SPANS = 1_000
 """Ticks whose forward and backward are timed one by one."""
-SHARE = 0.8
+SHARE = 0.5
 """Of the overhead budget, what we may book; the rest is for what cannot be timed from within."""
 
 

@@ -1,0 +1,107 @@
+"""Which engine trains a setup fastest, by measurement: stacked, processes or plain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from nomagic.engine import plain, processes, stacked
+from nomagic.engine.plan import Outcome, Plan
+
+How = Literal["stacked", "processes", "plain"]
+
+STEPS = 6
+"""Steps timed for each engine, after"""
+WARM = 2
+"""so many that are not."""
+FIRST = 1_000_003
+"""Seeds of the members that are only measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The engine, what a member's step takes with each that can be used, and why others cannot.
+
+    ``seconds`` are for one member's whole training with the engine chosen; ``size`` is the number
+    of members trained at once that this holds for.
+    """
+
+    how: How
+    size: int
+    seconds: float
+    steps: dict[str, float] = field(default_factory=dict[str, float])
+    reasons: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def train(plan: Plan, seeds: Sequence[int], how: How) -> list[Outcome]:
+    """Train these seeds with one engine; the same outcomes up to rounding, whichever it is."""
+    trainers: dict[str, Callable[[Plan, Sequence[int]], list[Outcome]]] = {
+        "stacked": stacked.train,
+        "processes": processes.train,
+        "plain": plain.train,
+    }
+    return trainers[how](plan, seeds)
+
+
+def choose(plan: Plan, size: int = 8) -> Choice:
+    """Time a few steps of each engine for ``size`` members and take the fastest."""
+    reasons: dict[str, str] = {}
+    steps: dict[str, float] = {"plain": _plain(plan)}
+    reason = stacked.reason_against(plan)
+    if reason:
+        reasons["stacked"] = reason
+    else:
+        steps["stacked"] = _stacked(plan, size)
+    reason = processes.possible(plan) or ("there is one core" if processes.cores() < 2 else "")
+    if reason:
+        reasons["processes"] = reason
+    else:
+        steps["processes"] = _alone(plan) / min(processes.cores(), size)
+    how: How = min(steps, key=lambda name: steps[name])  # type: ignore[assignment]
+    members = plan.members([FIRST])
+    seconds = steps[how] * plan.steps(members[0]) * len(members)
+    return Choice(how, size, seconds, steps, reasons)
+
+
+def _timed(step: Callable[[int], object]) -> float:
+    """The median of a few steps."""
+    spent: list[float] = []
+    for number in range(WARM + STEPS):
+        began = time.perf_counter()
+        step(number)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        spent.append(time.perf_counter() - began)
+    return sorted(spent[WARM:])[STEPS // 2]
+
+
+def _plain(plan: Plan) -> float:
+    """Seconds of one member's step with all threads."""
+    member = plan.members([FIRST])[0]
+    run = plain.Running(plan, member)
+    batches = plan.batches(member, 0)
+    return _timed(lambda number: run.step(batches[number % len(batches)]))
+
+
+def _alone(plan: Plan) -> float:
+    """The same on one thread, as a worker has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _plain(plan)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _stacked(plan: Plan, size: int) -> float:
+    """Seconds of a step for each of ``size`` members at once."""
+    members = plan.members(range(FIRST, FIRST + size))
+    run = stacked.Running(plan, stacked.build(plan, members))
+    orders = [plan.batches(member, 0) for member in members]
+    count = len(orders[0])
+    rows = [torch.stack([order[i] for order in orders]) for i in range(min(count, WARM + STEPS))]
+    return _timed(lambda number: run.step(rows[number % len(rows)])) / len(members)

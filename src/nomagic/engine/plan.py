@@ -1,0 +1,255 @@
+"""A setup made concrete: its members, their data, their networks and their optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from nomagic.datasets import Data, as_data
+from nomagic.engine import scores
+from nomagic.engine.draws import generator, seeded, stream
+from nomagic.words import Form, Setup
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
+"""The dtype of the weights; bfloat16 is autocast over float32 weights."""
+
+
+class SetupError(ValueError):
+    """A setup that cannot be trained: says what came, what was expected and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One network of a seed; ``number`` counts the networks of an ensemble."""
+
+    seed: int
+    number: int = 0
+    draw: int = 0
+
+    def stream(self, purpose: str) -> int:
+        """The seed of one of its streams."""
+        return stream(self.seed, purpose, self.number, self.draw)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A member's share of the data: rows to train on, rows held out, fitted input steps."""
+
+    train: Tensor
+    held: Tensor
+    fitted: tuple[tuple[Tensor, ...], ...]
+
+
+@dataclass
+class Outcome:
+    """What became of one seed of a setup: what the store keeps.
+
+    ``scores`` are the metrics on the held-out part, ``curve`` the training loss of each epoch (nan
+    where not measured). ``failed`` is empty, ``nan`` or what was raised. ``seconds`` is the
+    training time that fell to it, ``inference`` the seconds for one sample.
+    """
+
+    seed: int
+    scores: dict[str, float] = field(default_factory=dict[str, float])
+    curve: list[float] = field(default_factory=list[float])
+    failed: str = ""
+    epochs: int = 0
+    seconds: float = 0.0
+    inference: float = 0.0
+    parameters: int = 0
+
+
+class Plan:
+    """A setup with its data at hand; makes every member's parts on demand.
+
+    Args:
+        setup: the setup; its data may be of any kind that `nomagic.data.as_data` takes.
+        data: the same, already read.
+
+    Raises:
+        SetupError: the setup's fields or its model do not fit together.
+    """
+
+    def __init__(self, setup: Setup, data: Data | None = None) -> None:
+        self.setup = setup
+        self.data = as_data(setup.data) if data is None else data
+        self.form: Form = self.data.form
+        self.device = torch.device(setup.device)
+        self.dtype = DTYPES[setup.precision]
+        loss = setup.loss or scores.default_loss(self.form.task)
+        if setup.smoothing and self.form.task not in ("classification", "sequence"):
+            raise SetupError(f"label smoothing needs classes; the task is {self.form.task}")
+        self.loss: Callable[[Tensor, Tensor], Tensor] = scores.smoothed(loss, setup.smoothing)
+        self.metric = scores.metric_name(setup, self.form.task)
+        self.higher = scores.higher_is_better(setup, self.form.task)
+        self._parts: dict[int, Part] = {}
+        if not 0 < setup.held_out < 1:
+            raise SetupError(f"held_out is {setup.held_out}; it is a share between 0 and 1")
+        for name in ("epochs", "batch_size", "members"):
+            if getattr(setup, name) < 1:
+                raise SetupError(f"{name} is {getattr(setup, name)}; it must be 1 or more")
+
+    # -- data -------------------------------------------------------------------------------
+
+    def members(self, seeds: Iterable[int]) -> list[Member]:
+        """Every network of these seeds, those of one seed side by side."""
+        draw = self.setup.draw
+        return [Member(seed, n, draw) for seed in seeds for n in range(self.setup.members)]
+
+    def part(self, seed: int) -> Part:
+        """The split of a seed, and the input steps fitted on its training part."""
+        if seed not in self._parts:
+            train, held = self._split(seed)
+            fitted: list[tuple[Tensor, ...]] = []
+            if self.setup.inputs:
+                x = self._cast(self.data.batch(train[:FITTED])[0])
+                for step in self.setup.inputs:
+                    values = tuple(step.fit(x))
+                    x = step.use(x, *values)
+                    fitted.append(values)
+            self._parts[seed] = Part(train, held, tuple(fitted))
+        return self._parts[seed]
+
+    def _split(self, seed: int) -> tuple[Tensor, Tensor]:
+        count, share, how = len(self.data), self.setup.held_out, self.setup.split
+        held = max(1, round(count * share))
+        if how == "time":
+            order = torch.arange(count)
+            return order[: count - held], order[count - held :]
+        random = generator(stream(0 if how == "fixed" else seed, "split"))
+        if how == "group":
+            return self._split_groups(random, share)
+        fixed = self.data.test_rows
+        if how == "fixed" and fixed is not None:
+            return fixed
+        order = torch.randperm(count, generator=random)
+        return order[held:], order[:held]
+
+    def _split_groups(self, random: torch.Generator, share: float) -> tuple[Tensor, Tensor]:
+        groups = self.setup.groups if self.setup.groups is not None else self.data.groups
+        if groups is None:
+            raise SetupError("split is 'group' but there are no groups: give Setup(groups=…)")
+        codes = torch.from_numpy(np.unique(np.asarray(groups), return_inverse=True)[1])
+        if len(codes) != len(self.data):
+            raise SetupError(f"groups has {len(codes)} entries for {len(self.data)} samples")
+        count = int(codes.max()) + 1
+        if count < 2:
+            raise SetupError("split is 'group' and there is only one group")
+        held = torch.randperm(count, generator=random)[: max(1, round(count * share))]
+        mask = torch.isin(codes, held)
+        return (~mask).nonzero().flatten(), mask.nonzero().flatten()
+
+    def order(self, member: Member, epoch: int) -> Tensor:
+        """The training rows of one epoch, in order."""
+        rows = self.part(member.seed).train
+        if self.setup.shuffle == "never":
+            return rows
+        turn = epoch if self.setup.shuffle == "every-epoch" else 0
+        random = generator(stream(member.stream("order"), "epoch", turn))
+        return rows[torch.randperm(len(rows), generator=random)]
+
+    def batches(self, member: Member, epoch: int) -> Sequence[Tensor]:
+        """The rows of each batch of one epoch; a last one of a single sample is left out."""
+        parts = self.order(member, epoch).split(self.setup.batch_size)
+        return parts[:-1] if len(parts) > 1 and len(parts[-1]) == 1 else parts
+
+    def steps(self, member: Member) -> int:
+        """Optimizer steps of the whole training."""
+        size, count = self.setup.batch_size, len(self.part(member.seed).train)
+        full, rest = divmod(count, size)
+        return self.setup.epochs * max(1, full + (rest > 1))
+
+    def fetch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of these rows, in any shape of rows, on the device."""
+        x, y = self.data.batch(rows)
+        y = y.to(self.dtype) if y.is_floating_point() else y
+        return self._cast(x), y.to(self.device)
+
+    def _cast(self, x: Tensor) -> Tensor:
+        wanted = x if not x.is_floating_point() else x.to(self.dtype)
+        return wanted.to(self.device)
+
+    def prepare(self, x: Tensor, fitted: Sequence[Sequence[Tensor]]) -> Tensor:
+        """The input steps, with their fitted values."""
+        for step, values in zip(self.setup.inputs, fitted, strict=True):
+            x = step.use(x, *values)
+        return x
+
+    # -- networks -----------------------------------------------------------------------------
+
+    def model(self, member: Member) -> nn.Module:
+        """The member's fresh network, after surgery."""
+        with seeded(member.stream("init")):
+            model: Any = self.setup.model(self.form)
+        if not isinstance(model, nn.Module):
+            kind = type(model).__name__
+            raise SetupError(f"Setup.model returned {kind}; it must return a fresh nn.Module")
+        if self.setup.edits:
+            sample = self.sample(member.seed)
+            for number, edit in enumerate(self.setup.edits):
+                with seeded(member.stream(f"edit {number}")):
+                    model = edit.change(model, sample)
+        return model.to(device=self.device, dtype=self.dtype)
+
+    def sample(self, seed: int, size: int = 4) -> Tensor:
+        """A small batch of inputs as the model sees them."""
+        part = self.part(seed)
+        return self.prepare(self.fetch(part.train[:size])[0], part.fitted)
+
+    @cached_property
+    def default(self) -> Callable[[Any], Optimizer]:
+        """The setup's optimizer, AdamW at 1e-3 where none is named."""
+        return self.setup.optimizer or partial(torch.optim.AdamW, lr=1e-3)
+
+    def optimizer(self, parameters: Mapping[str, Tensor], free: frozenset[str]) -> Optimizer:
+        """An optimizer of these parameters; those named in ``free`` are not decayed."""
+        decayed = [p for name, p in parameters.items() if name not in free]
+        others = [p for name, p in parameters.items() if name in free]
+        groups: list[dict[str, Any]] = [{"params": decayed}] if decayed else []
+        if others:
+            groups.append({"params": others, "weight_decay": 0.0})
+        optimizer = self.default(groups if others else decayed)
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] * self.setup.rate
+            if self.setup.decay is not None and group["params"][0] not in _Identity(others):
+                group["weight_decay"] = self.setup.decay
+                if "decoupled_weight_decay" in group:
+                    group["decoupled_weight_decay"] = True
+        return optimizer
+
+    def scheduler(self, optimizer: Optimizer, steps: int) -> LRScheduler | None:
+        """The setup's schedule over all steps."""
+        return self.setup.schedule(optimizer, steps) if self.setup.schedule else None
+
+    def autocast(self) -> torch.autocast:
+        """Autocast where the precision asks for it."""
+        on = self.setup.precision == "bfloat16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on)
+
+
+FITTED = 20_000
+"""Training inputs on which input steps are fitted."""
+
+
+class _Identity:
+    """Membership by identity: tensors compare by elements."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._ids = {id(item) for item in items}
+
+    def __contains__(self, item: object) -> bool:
+        return id(item) in self._ids
+
+
+def undecayed(model: nn.Module) -> frozenset[str]:
+    """The names of parameters that a trick marked with ``no_decay``."""
+    named = model.named_parameters()
+    return frozenset(name for name, p in named if getattr(p, "no_decay", False))
