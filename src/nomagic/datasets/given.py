@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from nomagic.datasets import arrays, builtin, splits, targets
+from nomagic.datasets import arrays, builtin, splits, tables, targets
 from nomagic.datasets.samples import SCANNED, Data, DataError, collate, told
 from nomagic.words import Task
 
@@ -74,6 +74,8 @@ def _ids(groups: Any) -> Tensor:
 def _from_pair(
     x: Any, y: Any, task: Task | None, labels: Sequence[str], groups: Tensor | None, name: str
 ) -> Data:
+    if isinstance(y, str):
+        return _from_frame(x, y, task, labels, groups, name)
     for what, value in (("x", x), ("y", y)):
         arrays.check_kind(value, what)
     arrays.check_lengths(x=x, y=y)
@@ -81,6 +83,22 @@ def _from_pair(
     inputs = _inputs(arrays.tensor(x, "x"))
     target, found, names = targets.read(inputs, y, task, labels)
     return Data(name or "arrays", inputs, target, found, names, groups)
+
+
+def _from_frame(
+    frame: Any,
+    column: str,
+    task: Task | None,
+    labels: Sequence[str],
+    groups: Tensor | None,
+    name: str,
+) -> Data:
+    if not isinstance(frame, dict) and not hasattr(frame, "columns"):
+        raise DataError(f"the data is {told(frame)} and the name {column!r}; {EXPECTED}")
+    x, y, remarks = tables.coded(frame, column)
+    inputs = arrays.tensor(x, "the frame")
+    target, found, names = targets.read(inputs, y, task, labels)
+    return Data(name or column, inputs, target, found, names, groups, remarks=remarks)
 
 
 def _check_order(x: Any, y: Any) -> None:

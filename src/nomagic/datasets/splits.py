@@ -34,8 +34,9 @@ def check_split(data: Data, train_rows: Tensor, held_rows: Tensor) -> None:
 def _missing(data: Data, part: str, size: int, missing: list[int]) -> str:
     names = [data.labels[code] if data.labels else str(code) for code in missing[:5]]
     which = ", ".join(names) + (", …" if len(missing) > 5 else "")
+    number = "1 class is" if len(missing) == 1 else f"{len(missing)} classes are"
     return (
-        f"{len(missing)} classes are missing from the {part} part of {size} samples ({which}): "
+        f"{number} missing from the {part} part of {size} samples ({which}): "
         "shuffle before a fixed split, choose another split, hold out another share "
         "(Setup.split, Setup.held_out), or merge rare classes"
     )
