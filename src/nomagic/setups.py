@@ -25,6 +25,7 @@ from nomagic.words import InputStep, Setup
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.optim import Optimizer
 
 
 class UnknownSetupError(ValueError):
@@ -188,13 +189,20 @@ def _table(name: str, epochs: int, **fields: Any) -> Setup:
 def _speech() -> Setup:
     from nomagic.parts import nets
 
-    return Setup("fsdd", nets.audio_cnn, epochs=20, batch_size=32, name="fsdd")
+    return Setup("fsdd", nets.audio_cnn, optimizer=_faster(), epochs=10, batch_size=32, name="fsdd")
 
 
 def _text(name: str, epochs: int, **fields: Any) -> Setup:
     from nomagic.parts import nets
 
-    return Setup(name, nets.Transformer, epochs=epochs, name=name, **fields)
+    return Setup(name, nets.Transformer, optimizer=_faster(), epochs=epochs, name=name, **fields)
+
+
+def _faster() -> Callable[[Any], Optimizer]:
+    """AdamW at 3e-3: at 1e-3 these need three times as many steps."""
+    from torch.optim import AdamW
+
+    return partial(AdamW, lr=3e-3)
 
 
 def _series() -> Setup:
@@ -210,12 +218,12 @@ BUILTIN: dict[str, Callable[[], Setup]] = {
     "diabetes": partial(_table, "diabetes", 20, batch_size=32),
     "mnist": partial(_image, "mnist", 1),
     "fashion-mnist": partial(_image, "fashion-mnist", 2),
-    "cifar10": partial(_image, "cifar10", 5),
+    "cifar10": partial(_image, "cifar10", 3),
     "fsdd": _speech,
     "adult": partial(_table, "adult", 3, batch_size=128),
     "california-housing": partial(_table, "california-housing", 20),
     "tinyshakespeare": partial(_text, "tinyshakespeare", 1, batch_size=32, split="fixed"),
-    "names": partial(_text, "names", 5),
+    "names": partial(_text, "names", 2),
     "etth1": _series,
 }
 """A setup for each built-in set that trains to a good score in seconds on one core."""

@@ -26,7 +26,7 @@ OBJECTS = (
 NUMBERS = tuple("0123456789")
 
 SPOKEN = 4_096
-"""Samples of a spoken digit, half a second at 8 kHz; nine in ten are shorter."""
+"""Samples of a spoken digit, half a second at 8 kHz; three in four are shorter."""
 WINDOW = 64
 """Characters of a piece of Shakespeare."""
 LETTERS = 32
@@ -58,14 +58,15 @@ def cifar10(folder: Path) -> Data:
 def fsdd(folder: Path) -> Data:
     """Spoken digits: 3,000 waveforms of 1 x 4,096 at 8 kHz by six speakers, who are the groups.
 
-    Longer recordings are cut, shorter ones end in silence. The test are takes 0 to 4.
+    Each has a peak of 1; longer ones are cut, shorter ones end in silence. The test are takes 0
+    to 4.
     """
     with np.load(folder / "fsdd.npz") as file:
         kept = {name: file[name] for name in ("samples", "offsets", "digit", "speaker", "take")}
     x = np.zeros((len(kept["digit"]), 1, SPOKEN), np.float32)
     for row, (start, end) in enumerate(itertools.pairwise(kept["offsets"].tolist())):
         wave = kept["samples"][start : min(end, start + SPOKEN)]
-        x[row, 0, : len(wave)] = wave / 32_768
+        x[row, 0, : len(wave)] = wave / max(1.0, float(np.abs(wave.astype(np.float32)).max()))
     held = torch.from_numpy(kept["take"] < 5)
     return Data(
         "fsdd",

@@ -48,23 +48,24 @@ def image_cnn(form: Form, width: int = 16) -> nn.Module:
     )
 
 
-def audio_cnn(form: Form, width: int = 16, first: int = 64) -> nn.Module:
-    """A bank of ``first`` samples long filters, then strided 1-D convolutions and a mean over time.
+def audio_cnn(form: Form, width: int = 32, first: int = 64) -> nn.Module:
+    """A bank of ``width`` filters, ``first`` samples long, then two 1-D convolutions, all with
+    ReLU and pooling, and a linear layer on the means of four parts of the time.
 
     Waveforms are (channels, samples), at least 1,024 samples long.
     """
-    channels = form.shape[0]
     return nn.Sequential(
-        nn.Conv1d(channels, 2 * width, first, stride=first // 4),
+        nn.Conv1d(form.channels, width, first, stride=first // 8),
         nn.ReLU(),
-        nn.Conv1d(2 * width, 2 * width, 5, stride=2, padding=2),
+        nn.MaxPool1d(8),
+        nn.Conv1d(width, width, 5, padding=2),
         nn.ReLU(),
         nn.MaxPool1d(2),
-        nn.Conv1d(2 * width, 4 * width, 5, stride=2, padding=2),
+        nn.Conv1d(width, 2 * width, 5, padding=2),
         nn.ReLU(),
         nn.AdaptiveAvgPool1d(4),
         nn.Flatten(),
-        nn.Linear(16 * width, form.outputs),
+        nn.Linear(8 * width, form.outputs),
     )
 
 
