@@ -12,15 +12,16 @@ from click.core import ParameterSource
 from nomagic import __version__, catalog, config
 from nomagic.config import Options
 from nomagic.report.lines import console
-from nomagic.words import SEVERITIES, Record
+from nomagic.words import SEVERITIES, Record, Trial
 
 USAGE = 2
+INTERRUPTED = 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nomagic")
 def main() -> None:
-    """Say what is wrong with a training run, and why."""
+    """Say what is wrong with a training run, and which tricks pay."""
 
 
 def names(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> Any:
@@ -135,6 +136,69 @@ def check(
     context.exit(_code(record, fail_on))
 
 
+@main.command(name="try", context_settings={"auto_envvar_prefix": "NOMAGIC_TRY"})
+@click.argument("setup")
+@click.argument("chosen", nargs=-1, callback=names, metavar="[PRACTICE]...")
+@click.option(
+    "--all", "everything", is_flag=True,
+    help="Try all that apply, even if there is no time to finish.",
+)  # fmt: skip
+@click.option("--skip", multiple=True, metavar="A,B", callback=names, help="Leave these out.")
+@click.option(
+    "--budget", default="10m", show_default=True, metavar="TIME", help="How long it may take."
+)
+@click.option("--metric", metavar="NAME", help="The metric that decides, not the setup's own.")
+@click.option(
+    "--worth", metavar="EFFECT",
+    help="The smallest effect worth having, as 0.3pt or 0.01; by default half the standard "
+    "deviation of the first differences.",
+)  # fmt: skip
+@click.option(
+    "--store", type=click.Path(dir_okay=False, path_type=Path), default="nomagic-trials.sqlite",
+    show_default=True, metavar="FILE", help="Where finished runs are kept.",
+)  # fmt: skip
+@click.option(
+    "--recipe", type=click.Path(path_type=Path), default="recipe.toml", show_default=True,
+    metavar="FILE", callback=writable, help="Where to write what helped.",
+)  # fmt: skip
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", callback=writable,
+    help="Write the verdicts for machines, too.",
+)  # fmt: skip
+@click.option(
+    "--data", type=click.Path(file_okay=False, path_type=Path), envvar="NOMAGIC_DATA",
+    metavar="FOLDER", help="Where the files of built-in data are.",
+)  # fmt: skip
+@click.option("--aa", is_flag=True, help="Try the setup against itself with other random draws.")
+@click.option(
+    "--extend", is_flag=True, help="Go on once, with as many pairs again, if some are open."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+              help="Of all random draws.")  # fmt: skip
+@click.pass_context
+def try_(
+    context: click.Context,
+    setup: str,
+    chosen: tuple[str, ...],
+    recipe: Path,
+    json_file: Path | None,
+    **options: Any,
+) -> None:
+    """Find out which tricks pay on SETUP, by how much, and how sure that is.
+
+    SETUP is a built-in name (digits), file.py or file.py:function. Without PRACTICE all are tried
+    that apply and that there is time for. Finished runs are kept: the same command goes on where it
+    was stopped. The exit code is 130 after Ctrl-C.
+    """
+    from nomagic.report.trial import Screen, show
+
+    with Screen(console(sys.stderr)) as screen:
+        trial = _tried(setup, practices=chosen, tell=screen.tell, **options)
+    written = _keep(trial, recipe, json_file)
+    show(trial, console(sys.stdout), written)
+    context.exit(INTERRUPTED if trial.ending == "interrupted" else 0)
+
+
 @main.command()
 @click.argument("practice")
 def explain(practice: str) -> None:
@@ -172,6 +236,36 @@ def _watch(name: str, arguments: tuple[str, ...], module: bool, options: Options
     from nomagic import checking
 
     return checking.script(loaded, options, restore=False)
+
+
+def _tried(setup: str, **options: Any) -> Trial:
+    """The trial, or a message and exit code 2 when it cannot be run."""
+    from nomagic.trial import run
+
+    try:
+        return run.try_(setup, **options)
+    except run.ERRORS as error:
+        raise click.UsageError(f"nomagic cannot try {setup}: {error}") from error
+    except KeyboardInterrupt:  # before there is anything to know
+        sys.exit(INTERRUPTED)
+
+
+def _keep(trial: Trial, recipe: Path, json_file: Path | None) -> str:
+    """Write the recipe, if there is one, and the report; say where."""
+    from nomagic.report import verdicts
+    from nomagic.trial import recipe as recipes
+
+    written: list[str] = []
+    try:
+        if trial.recipe.steps:
+            recipes.write(trial.recipe, recipe)
+            written.append(f"recipe: {recipe}")
+        if json_file:
+            verdicts.write(trial, __version__, json_file)
+            written.append(f"report: {json_file}")
+    except OSError as error:
+        click.echo(f"nomagic: cannot write {error.filename}: {error.strerror}", err=True)
+    return ", ".join(written)
 
 
 def _write(record: Record, file: Path) -> None:

@@ -94,7 +94,7 @@ def write(record: Record, nomagic: str, file: Path) -> None:
 def dumps(record: Record, nomagic: str) -> str:
     """Turn a record into JSON that any parser takes: no NaN, no broken characters."""
     report = msgspec.to_builtins(_report(record, nomagic), enc_hook=str)  # TorchVersion
-    return json.dumps(_plain(report), indent=2, allow_nan=False, ensure_ascii=False)
+    return json.dumps(plain(report), indent=2, allow_nan=False, ensure_ascii=False)
 
 
 def schema() -> dict[str, Any]:
@@ -136,11 +136,12 @@ def _report(record: Record, nomagic: str) -> Report:
     )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value as strict JSON takes it: null for NaN, no lone surrogates."""
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, str):

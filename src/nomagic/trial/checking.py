@@ -1,0 +1,187 @@
+"""The recipe check: whether the winners hold together, on seeds that did not choose them.
+
+The best arm of each practice that helped is applied on top of the others, the strongest first. The
+recipe is compared with the bare setup and with itself less each trick. A trick that does not show
+on the fresh seeds, beside the others, is left out; what is reported of the rest comes from here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from nomagic.trial import verdicts
+from nomagic.trial.arms import Candidate
+from nomagic.trial.recipe import combine
+from nomagic.trial.runs import Runner, Variant
+from nomagic.trial.screening import RATES, pick
+from nomagic.trial.statistics import LOT, Judgement, Pairs, judge, lots
+from nomagic.trial.verdicts import Contest
+from nomagic.words import Recipe, Step, Verdict
+
+
+@dataclass
+class Checking:
+    """One recipe check.
+
+    ``contests`` are those of the winners and ``judged`` what their trials said; ``screening`` and
+    ``pairs`` are the seeds, ``glimpse`` the one of the networks that tricks look at.
+    """
+
+    runner: Runner
+    contests: Mapping[str, Contest]
+    judged: Mapping[str, Judgement]
+    screening: Sequence[int]
+    pairs: Sequence[int]
+    glimpse: int
+    remarks: list[str] = field(default_factory=list[str])
+    reasons: dict[str, str] = field(default_factory=dict[str, str])
+    without: dict[str, Contest] = field(default_factory=dict[str, Contest])
+    found: dict[str, Judgement] = field(default_factory=dict[str, Judgement])
+    whole: Contest | None = None
+    together: Judgement | None = None
+
+    def run(self) -> None:
+        """Train and judge; what `verdicts` and `recipe` tell grows on the way."""
+        names = self._applied(self._best())
+        if not names:
+            return
+        recipe, rate = self._variant(names)
+        baseline = self.contests[names[0]].baseline
+        self.without = {name: self._less(name, names, recipe, rate) for name in names}
+        self._judge(recipe, baseline)
+        kept = [name for name in names if self.found[name].decision == "HELPS"]
+        if kept and kept != names:
+            recipe, _ = self._variant(kept, rate)
+            self.runner.finish([(recipe, self.pairs), (baseline, self.pairs)])
+        if kept:
+            rates = (self.contests[kept[0]].rates[0], rate)
+            self.whole = Contest(self.contests[kept[0]].candidate, baseline, recipe, rates)
+            self.together = self._compare({"recipe": self.whole})["recipe"]
+            if self.together.decision != "HELPS":
+                self.remarks.append("there is no recipe: together the tricks show no gain")
+
+    # -- which ----------------------------------------------------------------------------------
+
+    def _best(self) -> list[str]:
+        """The strongest arm of each practice, the strongest first."""
+        ranked = sorted(self.contests, key=lambda name: -self.judged[name].effect)
+        best: dict[str, str] = {}
+        for name in ranked:
+            practice = self._candidate(name).practice.name
+            if practice in best:
+                other = self._candidate(best[practice]).arm.name
+                self.reasons[name] = f"not checked on fresh seeds: {other} did better"
+            else:
+                best[practice] = name
+        return list(best.values())
+
+    def _candidate(self, name: str) -> Candidate:
+        return self.contests[name].candidate
+
+    def _applied(self, names: Sequence[str]) -> list[str]:
+        """Those that can be applied on top of each other."""
+        _, refused = self._combine(names)
+        for name, reason in refused.items():
+            self.reasons[name] = f"not checked on fresh seeds: beside the others, {reason}"
+        return [name for name in names if name not in refused]
+
+    def _combine(self, names: Sequence[str]) -> tuple[Any, dict[str, str]]:
+        steps = {
+            name: (self._candidate(name).practice, self._candidate(name).arm.name) for name in names
+        }
+        return combine(self.runner.plan, steps, self.glimpse)
+
+    def _variant(self, names: Sequence[str], rate: float | None = None) -> tuple[Variant, float]:
+        """These tricks together, with the best of the learning rates unless one is given."""
+        setup, _ = self._combine(names)
+        if rate is None and len(names) == 1:
+            rate = self.contests[names[0]].rates[1]
+        if rate is None:
+            table = {rate: self.runner.variant(setup, rate) for rate in RATES}
+            self.runner.finish([(one, self.screening) for one in table.values()])
+            scores = {rate: one.scores(self.screening) for rate, one in table.items()}
+            rate = pick(scores, self.contests[names[0]].rates[0])
+        return self.runner.variant(setup, rate), rate
+
+    def _less(self, name: str, names: Sequence[str], recipe: Variant, rate: float) -> Contest:
+        """The recipe against the recipe without one trick; without the only one, the baseline."""
+        others = [other for other in names if other != name]
+        contest = self.contests[name]
+        if not others:
+            return replace(contest, arm=recipe)
+        less, _ = self._variant(others, rate)
+        return replace(contest, baseline=less, arm=recipe, rates=(rate, rate))
+
+    # -- how well -------------------------------------------------------------------------------
+
+    def _judge(self, recipe: Variant, baseline: Variant) -> None:
+        """Lots of fresh pairs until each trick is settled."""
+        for look in lots(len(self.pairs)):
+            rows = self.pairs[:look]
+            open_ = [one.baseline for name, one in self.without.items() if not self._final(name)]
+            self.runner.finish([(one, rows) for one in (recipe, baseline, *open_)])
+            self.found = self._compare(self.without)
+            if all(self._final(name) for name in self.without):
+                return
+
+    def _final(self, name: str) -> bool:
+        return name in self.found and self.found[name].final
+
+    def _compare(self, contests: Mapping[str, Contest]) -> dict[str, Judgement]:
+        pairs = {name: self._pairs(one) for name, one in contests.items()}
+        known = {name: one.worth for name, one in self.judged.items() if one.worth > 0}
+        least = min(known.values(), default=math.nan)
+        worth = {name: known.get(name, least) for name in pairs if known}
+        return judge(pairs, lots(len(self.pairs)), worth)
+
+    def _pairs(self, one: Contest) -> Pairs:
+        known = [seed in one.baseline.known and seed in one.arm.known for seed in self.pairs]
+        count = (known.index(False) if False in known else len(known)) // LOT * LOT
+        return Pairs(one.baseline.scores(self.pairs[:count]), one.arm.scores(self.pairs[:count]))
+
+    # -- what comes out -------------------------------------------------------------------------
+
+    def verdicts(self, context: dict[str, Any]) -> dict[str, Verdict]:
+        """The verdicts on the winners, from the fresh seeds where these were looked at."""
+        return {name: self._verdict(name, context) for name in self.contests}
+
+    def _verdict(self, name: str, context: dict[str, Any]) -> Verdict:
+        judged = self.found.get(name)
+        if judged is None or not judged.pairs:
+            reason = self.reasons.get(name, "not yet checked on fresh seeds")
+            trial = verdicts.verdict(self.contests[name], self.judged[name], (), context)
+            return replace(trial, reason=reason)
+        found = verdicts.verdict(self.without[name], judged, self.pairs[: judged.pairs], context)
+        before = self.judged[name]
+        beside = "" if len(self.without) == 1 else " beside the other winners"
+        lost = f"it won over {before.pairs} pairs, and not over {judged.pairs} fresh ones{beside}"
+        reason = "" if judged.decision == "HELPS" else lost
+        trial = {
+            "effect": before.effect,
+            "low": before.low,
+            "high": before.high,
+            "pairs": before.pairs,
+        }
+        return replace(found, fresh=True, reason=reason, context=found.context | {"trial": trial})
+
+    def recipe(self, empty: Recipe, context: dict[str, Any]) -> Recipe:
+        """What survived, with its evidence; empty if nothing did, or the time ran out."""
+        if self.whole is None or self.together is None or self.together.decision != "HELPS":
+            return empty
+        rows = self.pairs[: self.together.pairs]
+        together = verdicts.verdict(self.whole, self.together, rows, context)
+        steps = [
+            Step(one.candidate.practice.name, one.candidate.arm.name, self._verdict(name, context))
+            for name, one in self.without.items()
+            if self.found[name].decision == "HELPS"
+        ]
+        return replace(
+            empty,
+            steps=tuple(steps),
+            rate=self.whole.rates[1],
+            together=replace(together, practice="", arm="recipe", fresh=True),
+            context=context | {"learning rate of the bare setup": self.whole.rates[0]},
+        )

@@ -1,0 +1,185 @@
+"""Recipes: tricks that were proven together, as a value, as a TOML file, and applied to a setup."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nomagic.engine.plan import Plan
+from nomagic.trial.arms import glimpse
+from nomagic.words import Arm, NotApplicable, Practice, Recipe, Setup, Step, Verdict
+
+VERSION = 1
+EVIDENCE = ("effect", "low", "high", "evidence", "better", "pairs", "failures", "cost")
+"""What a recipe tells of each verdict."""
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be read or followed: says which, and why."""
+
+
+# -- applied -------------------------------------------------------------------------------------
+
+
+def combine(
+    plan: Plan, steps: Mapping[str, tuple[Practice, str]], seed: int
+) -> tuple[Setup, dict[str, str]]:
+    """Apply arms of practices one after the other, each to what the others made of the setup.
+
+    Args:
+        plan: the setup, with its data.
+        steps: the practice and the name of its arm, under any name.
+        seed: of the networks that the tricks look at.
+
+    Returns:
+        The setup, and why some of the steps could not be applied.
+    """
+    setup, refused = plan.setup, dict[str, str]()
+    for name, (practice, arm) in steps.items():
+        found, reason = _arm(practice, arm, Plan(setup, plan.data), seed)
+        if found is None:
+            refused[name] = reason
+        else:
+            setup = found.setup
+    return setup, refused
+
+
+def _arm(practice: Practice, name: str, plan: Plan, seed: int) -> tuple[Arm | None, str]:
+    if practice.apply is None:
+        return None, f"{practice.name} has no trick"
+    found = list(practice.apply(plan.setup, glimpse(plan, seed)))
+    for one in found:
+        if isinstance(one, Arm) and one.name == name:
+            return one, ""
+    reasons = [one.reason for one in found if isinstance(one, NotApplicable)]
+    return None, "; ".join(reasons) or f"{practice.name} no longer offers {name}"
+
+
+def follow(recipe: Recipe, plan: Plan, practices: Sequence[Practice], seed: int = 0) -> Setup:
+    """The setup with a recipe's tricks and its learning rate.
+
+    Raises:
+        RecipeError: a trick is not known, or cannot be applied to this setup.
+    """
+    known = {practice.name: practice for practice in practices}
+    for step in recipe.steps:
+        if step.practice not in known:
+            raise RecipeError(f"the recipe names {step.practice!r}, and there is no such practice")
+    steps = {step.arm: (known[step.practice], step.arm) for step in recipe.steps}
+    setup, refused = combine(plan, steps, seed)
+    if refused:
+        name, reason = next(iter(refused.items()))
+        raise RecipeError(f"the recipe's {name} cannot be applied to this setup: {reason}")
+    return replace(setup, rate=setup.rate * recipe.rate)
+
+
+# -- written and read ----------------------------------------------------------------------------
+
+
+def write(recipe: Recipe, file: Path) -> None:
+    """Write a recipe for people and for `read`."""
+    file.write_text(dumps(recipe), encoding="utf-8")
+
+
+def dumps(recipe: Recipe) -> str:
+    """A recipe as TOML."""
+    return "\n".join(_lines(recipe)) + "\n"
+
+
+def _lines(recipe: Recipe) -> Iterator[str]:
+    yield "# What helped, each on seeds that had no part in choosing it (nomagic try)."
+    yield f"version = {VERSION}"
+    yield f"setup = {_value(recipe.setup)}"
+    yield f"metric = {_value(recipe.metric)}"
+    yield f"rate = {_value(recipe.rate)}  # times the learning rate of the setup"
+    if recipe.context:
+        yield ""
+        yield "[context]"
+        yield from _pairs(recipe.context)
+    if recipe.together:
+        yield ""
+        yield "[together]  # the whole recipe against the bare setup"
+        yield from _evidence(recipe.together)
+    for step in recipe.steps:
+        yield ""
+        yield "[[tricks]]  # the recipe against the recipe without it"
+        yield f"practice = {_value(step.practice)}"
+        yield f"arm = {_value(step.arm)}"
+        yield from _evidence(step.verdict)
+
+
+def _evidence(verdict: Verdict) -> Iterator[str]:
+    yield f"verdict = {_value(verdict.decision)}"
+    yield from _pairs({name: getattr(verdict, name) for name in EVIDENCE})
+
+
+def _pairs(values: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        if value is not None:
+            yield f"{_key(name)} = {_value(value)}"
+
+
+def _key(name: str) -> str:
+    bare = name.replace("-", "").replace("_", "").isalnum() and name.isascii()
+    return name if bare else _value(name)
+
+
+def _value(value: Any) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else str(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_value(inner) for inner in value)}]"
+    if isinstance(value, Mapping):
+        inner = (f"{_key(str(key))} = {_value(item)}" for key, item in value.items())
+        return f"{{{', '.join(inner)}}}"
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def read(file: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        RecipeError: there is no such file, or it is no recipe.
+    """
+    try:
+        return loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"cannot read the recipe {file}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecipeError(f"{file} is not a recipe: {error}") from error
+
+
+def loads(text: str) -> Recipe:
+    """A recipe from TOML."""
+    table = tomllib.loads(text)
+    if table.get("version") != VERSION:
+        raise RecipeError(f"version is {table.get('version')}, expected {VERSION}")
+    steps = [
+        Step(trick["practice"], trick["arm"], _verdict(trick["practice"], trick["arm"], trick))
+        for trick in table.get("tricks", [])
+    ]
+    together = table.get("together")
+    return Recipe(
+        setup=table["setup"],
+        metric=table["metric"],
+        steps=tuple(steps),
+        rate=float(table["rate"]),
+        together=_verdict("", "recipe", together) if together else None,
+        context=table.get("context", {}),
+    )
+
+
+def _verdict(practice: str, arm: str, table: Mapping[str, Any]) -> Verdict:
+    known = {name: table[name] for name in EVIDENCE if name in table}
+    known["failures"] = tuple(known.get("failures", (0, 0)))
+    return Verdict(practice, arm, table["verdict"], fresh=True, **known)

@@ -1,0 +1,353 @@
+"""The stages of a trial: screening, lots of pairs with a look after each, the recipe check."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from nomagic.datasets import DataError, check_split
+from nomagic.engine import scores
+from nomagic.engine.choose import choose
+from nomagic.engine.plan import Plan, SetupError
+from nomagic.trial import arms, budget, verdicts
+from nomagic.trial.arms import Candidate, TrialError
+from nomagic.trial.budget import Load, Scheme
+from nomagic.trial.checking import Checking
+from nomagic.trial.fingerprint import fingerprint
+from nomagic.trial.runs import OutOfTimeError, Runner, Variant, setup_name
+from nomagic.trial.screening import RATES, Table, means, pick
+from nomagic.trial.statistics import LOT, Judgement, Pairs, first_look, judge, lots
+from nomagic.trial.store import Store
+from nomagic.trial.verdicts import Contest
+from nomagic.words import Practice, Recipe, Setup, Trial, Verdict
+
+Tell = Callable[[Trial], None]
+Ending = Literal["", "finished", "out of time", "interrupted"]
+
+STAGES = ("glimpse", "screening", "trial", "recipe screening", "recipe check")
+"""What seeds are for; each stage has its own."""
+
+
+def seeds(first: int, stage: str, count: int) -> list[int]:
+    """The seeds of a stage, which no other stage and no other ``first`` has."""
+    start = first * 1_000_000 + STAGES.index(stage) * 100_000
+    return list(range(start, start + count))
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the user wants: the practices, by when, and the smallest effect worth having.
+
+    ``everything`` takes all arms, even if there is no time to finish; ``extend`` declares the
+    extension of a plan that left arms open. ``deadline`` is on the clock of `time.monotonic`.
+    """
+
+    practices: tuple[Practice, ...]
+    deadline: float
+    worth: float | None = None
+    everything: bool = True
+    extend: bool = False
+    seed: int = 0
+
+
+class Trying:
+    """One trial; `run` returns what is known when it ends, however it ends.
+
+    Args:
+        plan: the setup with its data.
+        ask: what is to be tried.
+        store: keeps the runs and the plan.
+        tell: called with the trial so far, again and again.
+
+    Raises:
+        TrialError, SetupError, MetricError, DataError: the setup cannot be trained.
+        BudgetError: there is not enough time for one lot.
+    """
+
+    def __init__(self, plan: Plan, ask: Ask, store: Store, tell: Tell | None = None) -> None:
+        self.plan, self.ask, self.store, self.tell = plan, ask, store, tell
+        self.began, self.phase = time.monotonic(), "looking at the setup"
+        self.remarks: list[str] = []
+        self.found: list[Candidate] = []
+        self.settled: list[Verdict] = []
+        self.contests: dict[str, Contest] = {}
+        self.judged: dict[str, Judgement] = {}
+        self.looks: tuple[int, ...] = ()
+        self.extension: tuple[int, ...] = ()
+        self.recipe = Recipe(plan.setup.name or plan.data.name, plan.metric)
+        self.checked: dict[str, Verdict] = {}
+        self.scheme = Scheme((), 0, 0, 0, "plain", 0.0)
+        _check_baseline(plan, ask.seed)
+        seed = self.seeds("glimpse", 1)[0]
+        seen = arms.glimpse(plan, seed)
+        self.context = verdicts.context(plan, seen)
+        found, self.settled = arms.candidates(plan, ask.practices, seen, seed)
+        if found:
+            self._plan_arms(found)
+
+    def seeds(self, stage: str, count: int) -> list[int]:
+        """The seeds of a stage of this trial."""
+        return seeds(self.ask.seed, stage, count)
+
+    def run(self) -> Trial:
+        """All stages; Ctrl-C and the end of the time leave what is known."""
+        ending: Ending = "finished"
+        try:
+            if self.found:
+                self._stages()
+        except OutOfTimeError:
+            ending = "out of time"
+        except KeyboardInterrupt:
+            ending = "interrupted"
+        self.phase = ""
+        return self.trial(ending)
+
+    def _stages(self) -> None:
+        self.runner.deadline = self.ask.deadline - self._reserve()
+        self._screen()
+        self._lots(self.looks)
+        if self.extension:
+            self._lots(self.extension)
+        self.runner.deadline = self.ask.deadline
+        self._check()
+
+    # -- the plan -------------------------------------------------------------------------------
+
+    def _plan_arms(self, found: Sequence[Candidate]) -> None:
+        """Make or find the plan, and the runner that follows it; keep the arms that are in it."""
+        plan, ask = self.plan, self.ask
+        what = [(one.name, setup_name(one.arm.setup, ""), one.arm.rates) for one in found]
+        asked = (plan.metric, ask.worth, ask.everything, ask.seed)
+        runner = Runner(plan, self.store, self._say)
+        name = fingerprint(runner.source, setup_name(plan.setup, ""), what, asked)
+        stored = self.store.plan(name)
+        if stored is None:
+            stored = self.store.keep(name, self._measured(found).plain())
+        self.scheme = scheme = Scheme.of(stored)
+        runner.how, runner.seconds = scheme.how, scheme.seconds
+        self.runner = runner
+        self.looks = lots(scheme.pairs)
+        self.extension = self._extension(name)
+        left = [one.arm.name for one in found if one.name not in scheme.arms]
+        if left:
+            self.remarks.append(
+                f"left out for lack of time: {', '.join(left)}; name them, take all with --all, "
+                "or give a larger budget"
+            )
+        self.found = [one for one in found if one.name in scheme.arms]
+
+    def _measured(self, found: Sequence[Candidate]) -> Scheme:
+        self._say("measuring which engine is fastest")
+        choice = choose(self.plan)
+        baselines = {id(one.arm.baseline): one.arm.baseline for one in found}
+        members = self.plan.setup.members
+        loads = [
+            Load("", (one or self.plan.setup).members / members, len(RATES), baseline=True)
+            for one in baselines.values()
+        ]
+        loads += [
+            Load(one.name, one.arm.setup.members / members, _screened(one.arm.rates))
+            for one in found
+        ]
+        left = self.ask.deadline - time.monotonic()
+        everything = self.ask.everything
+        return budget.scheme(loads, left, choice.seconds, choice.how, everything=everything)
+
+    def _extension(self, name: str) -> tuple[int, ...]:
+        """The looks of the extension, if it is or was declared."""
+        declared = self.store.plan(f"{name} extension")
+        if declared is None and self.ask.extend:
+            declared = self.store.keep(f"{name} extension", {"pairs": 2 * self.scheme.pairs})
+        return lots(declared["pairs"], after=self.scheme.pairs) if declared else ()
+
+    def _reserve(self) -> float:
+        """Seconds kept for the recipe check."""
+        return budget.check_runs(self.scheme.pairs, len(self.found)) * self.scheme.seconds
+
+    # -- stages ---------------------------------------------------------------------------------
+
+    def _screen(self) -> None:
+        """Give each baseline and each arm the best of its learning rates."""
+        self._say("screening learning rates")
+        rows = self.seeds("screening", self.scheme.screening)
+        baselines = {
+            id(one.arm.baseline): one.arm.baseline or self.plan.setup for one in self.found
+        }
+        before = {key: self._rates(setup, RATES) for key, setup in baselines.items()}
+        after = {one.name: self._rates(one.arm.setup, one.arm.rates) for one in self.found}
+        tables = [table for table in (*before.values(), *after.values()) if len(table) > 1]
+        self.runner.finish([(one, rows) for table in tables for one in table.values()])
+        for one in self.found:
+            baseline, arm = before[id(one.arm.baseline)], after[one.name]
+            self.contests[one.name] = self._contest(
+                one, _scores(baseline, rows), _scores(arm, rows)
+            )
+
+    def _rates(self, setup: Setup, rates: Sequence[float]) -> dict[float, Variant]:
+        return {rate: self.runner.variant(setup, rate) for rate in rates}
+
+    def _contest(self, one: Candidate, before: Table, after: Table) -> Contest:
+        rate = pick(before, 1.0)
+        own = pick(after, rate if rate in after else 1.0) if after else rate
+        return Contest(
+            candidate=one,
+            baseline=self.runner.variant(one.arm.baseline or self.plan.setup, rate),
+            arm=self.runner.variant(one.arm.setup, own),
+            rates=(rate, own),
+            screened={"baseline": means(before), "arm": means(after)},
+        )
+
+    def _lots(self, looks: Sequence[int]) -> None:
+        """A lot of pairs for each arm that is still open, then a look; until all is settled."""
+        for look in looks:
+            live = [one for name, one in self.contests.items() if not self._settled(name)]
+            if not live:
+                return
+            rows = self.seeds("trial", look)
+            self._say(f"pairs {look - LOT + 1} to {look} of {self.scheme.pairs}")
+            self.runner.finish([(one.baseline, rows) for one in live])
+            self.runner.finish([(one.arm, rows) for one in live])
+            self._look()
+
+    def _settled(self, name: str) -> bool:
+        return name in self.judged and self.judged[name].final
+
+    def _look(self) -> None:
+        """Judge all arms by what is known."""
+        self._drop_broken()
+        pairs = {name: self._pairs(one) for name, one in self.contests.items()}
+        extension, worth = self.extension, self.ask.worth
+        self.judged = judge(pairs, self.looks, worth, extension=extension) if pairs else {}
+        _check_scores(pairs, self.plan)
+        self._say()
+
+    def _pairs(self, one: Contest) -> Pairs:
+        """The pairs of an arm, up to the first that is not known."""
+        rows = self.seeds("trial", max((*self.looks, *self.extension)))
+        both = [seed in one.baseline.known and seed in one.arm.known for seed in rows]
+        count = both.index(False) if False in both else len(rows)
+        return Pairs(one.baseline.scores(rows[:count]), one.arm.scores(rows[:count]))
+
+    def _drop_broken(self) -> None:
+        """An arm that raised in training is out; a baseline that did ends the trial."""
+        for name, one in list(self.contests.items()):
+            if one.baseline.broken:
+                raise TrialError(f"a run of the setup raised: {one.baseline.broken}")
+            if one.arm.broken:
+                reason = f"a run raised: {one.arm.broken}"
+                practice, arm = one.candidate.practice.name, one.candidate.arm.name
+                self.settled.append(Verdict(practice, arm, "NOT APPLICABLE", reason=reason))
+                del self.contests[name]
+
+    def _check(self) -> None:
+        """Combine the winners and check them on fresh seeds."""
+        won = {name: self.judged[name].effect for name in self.judged if self._won(name)}
+        if won:
+            self._say("recipe check on fresh seeds")
+            checking = Checking(
+                runner=self.runner,
+                contests={name: self.contests[name] for name in won},
+                judged=self.judged,
+                screening=self.seeds("recipe screening", self.scheme.screening),
+                pairs=self.seeds("recipe check", self.scheme.check),
+                glimpse=self.seeds("glimpse", 1)[0],
+            )
+            try:
+                checking.run()
+            finally:
+                self.checked = checking.verdicts(self.context)
+                self.remarks += checking.remarks
+                self.recipe = checking.recipe(self.recipe, self.context)
+
+    def _won(self, name: str) -> bool:
+        """Whether an arm helps the user's own setup."""
+        own = self.contests[name].candidate.arm.baseline is None
+        return own and self.judged[name].decision == "HELPS"
+
+    # -- what is known --------------------------------------------------------------------------
+
+    def _say(self, phase: str = "") -> None:
+        """Tell the user the trial so far."""
+        self.phase = phase or self.phase
+        if self.tell:
+            self.tell(self.trial())
+
+    def trial(self, ending: Ending = "") -> Trial:
+        """The trial as it stands."""
+        now = time.monotonic()
+        return Trial(
+            setup=self.recipe.setup,
+            metric=self.plan.metric,
+            points=self.plan.metric in scores.PERCENT,
+            verdicts=(*self._verdicts(), *self.settled),
+            recipe=self.recipe,
+            pairs=(*self.looks, *self.extension)[-1] if self.looks else 0,
+            phase=self.phase,
+            seconds=now - self.began,
+            left=max(0.0, self.ask.deadline - now),
+            ending=ending,
+            context=self.context,
+            remarks=tuple(self.remarks),
+        )
+
+    def _verdicts(self) -> list[Verdict]:
+        found = [one for one in self.found if one.name in self.contests or not self.contests]
+        return [self.checked.get(one.name) or self._verdict(one) for one in found]
+
+    def _verdict(self, one: Candidate) -> Verdict:
+        if one.name not in self.judged:
+            return Verdict(one.practice.name, one.arm.name, "OPEN", reason="no look yet")
+        contest, judged = self.contests[one.name], self.judged[one.name]
+        rows = self.seeds("trial", judged.pairs)
+        found = verdicts.verdict(contest, judged, rows, self.context)
+        first = first_look(len(self.contests), self.looks)
+        if judged.decision == "OPEN" and judged.pairs < first:
+            reason = f"the first look that can decide among {len(self.contests)} arms is at {first}"
+            return replace(found, reason=f"{reason} pairs")
+        return found
+
+
+def _screened(rates: Sequence[float]) -> int:
+    return len(rates) if len(rates) > 1 else 0
+
+
+def _scores(table: Mapping[float, Variant], rows: Sequence[int]) -> Table:
+    return (
+        {rate: one.scores(rows) for rate, one in table.items()}
+        if len(table) > 1
+        else {rate: np.zeros(0) for rate in table}
+    )
+
+
+def _check_baseline(plan: Plan, first: int) -> None:
+    """Splits, one step and the metric of the user's own setup, so that errors come at once."""
+    for seed in seeds(first, "trial", LOT):
+        part = plan.part(seed)
+        check_split(plan.data, part.train, part.held)
+    try:
+        arms.preflight(plan, seeds(first, "glimpse", 1)[0])
+    except (SetupError, scores.MetricError, DataError):
+        raise
+    except Exception as error:
+        raise TrialError(f"the setup cannot be trained: {arms.said(error)}") from error
+
+
+def _check_scores(pairs: Mapping[str, Pairs], plan: Plan) -> None:
+    """Raise `TrialError` when all runs have the same score, or none has one."""
+    found = np.concatenate([np.r_[one.baseline, one.arm] for one in pairs.values()] or [[]])
+    finite = found[np.isfinite(found)]
+    if len(found) and not len(finite):
+        raise TrialError(
+            f"all {len(found)} runs failed: loss or outputs were not finite; lower the setup's "
+            "learning rate, or look at it with `nomagic check`"
+        )
+    if len(finite) and np.ptp(finite) == 0:
+        value = finite[0] if plan.higher else -finite[0]
+        raise TrialError(
+            f"{plan.metric} is {value:g} in all {len(finite)} runs, so that nothing can be told "
+            "from it; take another metric (--metric loss), or a setup whose score can change"
+        )
