@@ -246,6 +246,7 @@ class Ours(Loop):
         self.name = how
         self.train: Callable[..., Any] = {
             "stacked": stacked.train,
+            "stacks": lambda plan, seeds: processes.train(plan, seeds, stacked.train),
             "processes": processes.train,
             "plain": plain.train,
         }[how]
@@ -256,9 +257,9 @@ class Ours(Loop):
 
 def rivals(plan: Plan) -> list[Loop]:
     """Those that are installed."""
-    ours = [Ours(plan, how) for how in ("stacked", "processes", "plain")]
+    ours = [Ours(plan, how) for how in ("stacked", "stacks", "processes", "plain")]
     if stacked.reason_against(plan):
-        ours.pop(0)
+        ours = ours[2:]
     others: list[Loop] = [Loop(plan)]
     for module, kind in (("optuna", Optuna), ("ray.tune", Tune), ("lightning", Lightning)):
         try:
@@ -305,7 +306,7 @@ def measure(name: str, setup: Setup, count: int, rounds: int) -> list[dict[str, 
     return rows
 
 
-ORDER = ("sequential", "optuna", "ray tune", "lightning", "stacked", "processes", "plain")
+ORDER = ("sequential", "optuna", "ray tune", "lightning", "stacked", "stacks", "processes", "plain")
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -321,7 +322,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             for rival in ORDER
             if any(row["rival"] == rival for row in here)
         }
-        ours = min(spent.get(how, float("inf")) for how in ("stacked", "processes"))
+        ours = min(spent.get(how, float("inf")) for how in ("stacked", "stacks", "processes"))
         chosen = next((row["how"] for row in here if row["rival"] == "chosen"), "")
         cells = [f"{60 / spent[rival]:.0f}" if rival in spent else "–" for rival in ORDER]
         ratio = f"{spent['sequential'] / ours:.2f}"

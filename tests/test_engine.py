@@ -156,10 +156,13 @@ def test_a_member_equals_an_ordinary_loop(name: str) -> None:
 
 
 def test_processes_return_the_same() -> None:
-    plan = Plan(VARIANTS["dropout"])
-    assert [o.scores for o in processes.train(plan, [1, 2, 3], workers=2)] == [
-        o.scores for o in plain.train(plan, [1, 2, 3])
-    ]
+    plan, seeds = Plan(VARIANTS["dropout"]), [1, 2, 3]
+    alone = [o.scores for o in plain.train(plan, seeds)]
+    assert [o.scores for o in processes.train(plan, seeds, workers=2)] == alone
+    stacks = processes.train(plan, seeds, stacked.train, workers=2)
+    assert [o.seed for o in stacks] == seeds
+    for ours, theirs in zip(stacks, alone, strict=True):
+        assert ours.scores == pytest.approx(theirs, rel=1e-8)
 
 
 def test_a_worker_that_raises_raises_here() -> None:

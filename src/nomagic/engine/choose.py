@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,7 +13,8 @@ import torch
 from nomagic.engine import plain, processes, stacked
 from nomagic.engine.plan import Outcome, Plan
 
-How = Literal["stacked", "processes", "plain"]
+How = Literal["stacked", "stacks", "processes", "plain"]
+"""All in one program; that on every core; one at a time on every core; one at a time."""
 
 STEPS = 6
 """Steps timed for each engine, after"""
@@ -41,6 +43,7 @@ def train(plan: Plan, seeds: Sequence[int], how: How) -> list[Outcome]:
     """Train these seeds with one engine; the same outcomes up to rounding, whichever it is."""
     trainers: dict[str, Callable[[Plan, Sequence[int]], list[Outcome]]] = {
         "stacked": stacked.train,
+        "stacks": lambda plan, seeds: processes.train(plan, seeds, stacked.train),
         "processes": processes.train,
         "plain": plain.train,
     }
@@ -50,21 +53,37 @@ def train(plan: Plan, seeds: Sequence[int], how: How) -> list[Outcome]:
 def choose(plan: Plan, size: int = 8) -> Choice:
     """Time a few steps of each engine for ``size`` members and take the fastest."""
     reasons: dict[str, str] = {}
-    steps: dict[str, float] = {"plain": _plain(plan)}
+    steps = {"plain": _plain(plan)}
+    cores = processes.cores()
+    alone = processes.possible(plan) or ("there is one core" if cores < 2 else "")
+    if alone:
+        reasons["processes"] = alone
+    else:
+        with _one_thread():
+            steps["processes"] = _plain(plan) / min(cores, size)
     reason = stacked.reason_against(plan)
     if reason:
         reasons["stacked"] = reason
     else:
         steps["stacked"] = _stacked(plan, size)
-    reason = processes.possible(plan) or ("there is one core" if processes.cores() < 2 else "")
-    if reason:
-        reasons["processes"] = reason
-    else:
-        steps["processes"] = _alone(plan) / min(processes.cores(), size)
+    if not (alone or reason) and size >= 2 * cores:
+        with _one_thread():
+            steps["stacks"] = _stacked(plan, min(processes.SHARE, size // cores)) / cores
     how: How = min(steps, key=lambda name: steps[name])  # type: ignore[assignment]
     members = plan.members([FIRST])
     seconds = steps[how] * plan.steps(members[0]) * len(members)
     return Choice(how, size, seconds, steps, reasons)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Generator[None]:
+    """As a worker computes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _timed(step: Callable[[int], object]) -> float:
@@ -80,21 +99,11 @@ def _timed(step: Callable[[int], object]) -> float:
 
 
 def _plain(plan: Plan) -> float:
-    """Seconds of one member's step with all threads."""
+    """Seconds of one member's step."""
     member = plan.members([FIRST])[0]
     run = plain.Running(plan, member)
     batches = plan.batches(member, 0)
     return _timed(lambda number: run.step(batches[number % len(batches)]))
-
-
-def _alone(plan: Plan) -> float:
-    """The same on one thread, as a worker has."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return _plain(plan)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _stacked(plan: Plan, size: int) -> float:
@@ -104,4 +113,5 @@ def _stacked(plan: Plan, size: int) -> float:
     orders = [plan.batches(member, 0) for member in members]
     count = len(orders[0])
     rows = [torch.stack([order[i] for order in orders]) for i in range(min(count, WARM + STEPS))]
-    return _timed(lambda number: run.step(rows[number % len(rows)])) / len(members)
+    with stacked.mapped():
+        return _timed(lambda number: run.step(rows[number % len(rows)])) / len(members)

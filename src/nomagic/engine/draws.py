@@ -46,13 +46,15 @@ def seeded(seed: int) -> Generator[None]:
 
 @contextlib.contextmanager
 def written_out() -> Generator[None]:
-    """Attention in evaluation as in training: its fused path cannot be mapped over members."""
-    before = torch.backends.mha.get_fastpath_enabled()
+    """Attention in plain operations: its fused ones cannot be mapped over members."""
+    fast, fused = torch.backends.mha.get_fastpath_enabled(), F.scaled_dot_product_attention
     torch.backends.mha.set_fastpath_enabled(False)
+    F.scaled_dot_product_attention = _attend
     try:
         yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+        torch.backends.mha.set_fastpath_enabled(fast)
+        F.scaled_dot_product_attention = fused
 
 
 def uniform(shape: tuple[int, ...], key: Tensor, step: int, call: int) -> Tensor:
@@ -116,10 +118,6 @@ class Masks:
 
         return dropout
 
-    def attention(self, query: Tensor, key: Tensor, value: Tensor, **kwargs: Any) -> Tensor:
-        """`torch.nn.functional.scaled_dot_product_attention` with dropout, written out."""
-        return _attend(query, key, value, self.as_torch(), **kwargs)
-
 
 @contextlib.contextmanager
 def keyed(key: Tensor, step: int) -> Generator[None]:
@@ -135,9 +133,10 @@ def keyed(key: Tensor, step: int) -> Generator[None]:
         is_causal: bool = False,
         **kwargs: Any,
     ) -> Tensor:
-        own = masks.attention if dropout_p else attention
-        given = {"attn_mask": attn_mask, "dropout_p": dropout_p, "is_causal": is_causal}
-        return own(query, key, value, **given, **kwargs)
+        given = (query, key, value, attn_mask, dropout_p, is_causal)
+        if dropout_p:
+            return _attend(*given, **kwargs, drop=masks.as_torch())
+        return attention(*given, **kwargs)
 
     ours: dict[str, Any] = {
         "dropout": masks.as_torch(),
@@ -161,14 +160,14 @@ def _attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    drop: Callable[..., Tensor],
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
+    drop: Callable[..., Tensor] | None = None,
 ) -> Tensor:
-    """Attention written out, so that its dropout can be drawn by key."""
+    """`torch.nn.functional.scaled_dot_product_attention`, as its documentation writes it out."""
     if enable_gqa:
         groups = query.shape[-3] // key.shape[-3]
         key, value = (t.repeat_interleave(groups, -3) for t in (key, value))
@@ -179,4 +178,7 @@ def _attend(
     if attn_mask is not None:
         masked = attn_mask.dtype == torch.bool
         weights = weights.masked_fill(~attn_mask, float("-inf")) if masked else weights + attn_mask
-    return drop(weights.softmax(-1), dropout_p) @ value
+    weights = weights.softmax(-1)
+    if dropout_p:
+        weights = (drop or F.dropout)(weights, dropout_p)
+    return weights @ value

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nomagic.engine import scores
-from nomagic.engine.draws import keyed, written_out
+from nomagic.engine.draws import keyed
 from nomagic.engine.plan import Member, Outcome, Part, Plan, undecayed
 
 CHUNK = 2_048
@@ -133,7 +133,7 @@ def outputs_of(plan: Plan, model: nn.Module, part: Part) -> tuple[Tensor, Tensor
     targets: list[Tensor] = []
     for rows in part.held.split(CHUNK):
         x, y = plan.fetch(rows)
-        with plan.autocast(), written_out():
+        with plan.autocast():
             outputs.append(model(plan.prepare(x, part.fitted)))
         targets.append(y)
     return torch.cat(outputs).to(plan.dtype), torch.cat(targets)

@@ -1,4 +1,4 @@
-"""A process for each member: the plain trainer on several cores at once.
+"""Several processes at once: the plain trainer, or the stacked one, on every core.
 
 Workers are forked, so that a setup may hold anything (lambdas, networks of a notebook); where
 the system cannot fork they are spawned and the setup must be picklable. Each computes on one
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -17,6 +17,12 @@ import torch
 
 from nomagic.engine import plain
 from nomagic.engine.plan import Outcome, Plan
+
+Trainer = Callable[[Plan, Sequence[int]], list[Outcome]]
+"""Trains seeds of a plan in one process."""
+
+SHARE = 32
+"""Members that one worker stacks at once: more gain nothing and need memory."""
 
 
 class WorkerError(RuntimeError):
@@ -37,76 +43,83 @@ def possible(plan: Plan) -> str:
     return ""
 
 
-def train(plan: Plan, seeds: Sequence[int], workers: int | None = None) -> list[Outcome]:
-    """Train each seed in a process of its own; the outcomes in the order of the seeds.
+def train(
+    plan: Plan, seeds: Sequence[int], inner: Trainer = plain.train, workers: int | None = None
+) -> list[Outcome]:
+    """Train the seeds in several processes; the outcomes in the order of the seeds.
+
+    Args:
+        plan: what is trained.
+        seeds: the seeds.
+        inner: trains some of them in one process; the plain trainer gets one at a time, another
+            an equal share for each worker, at most `SHARE`.
+        workers: processes, by default as many as there are cores.
 
     Raises:
         WorkerError: a worker died (killed, out of memory).
         Exception: what a worker's training raised.
     """
-    return [
-        outcome for _, outcome in sorted(finished(plan, seeds, workers), key=lambda one: one[0])
-    ]
-
-
-def finished(
-    plan: Plan, seeds: Sequence[int], workers: int | None = None
-) -> Iterator[tuple[int, Outcome]]:
-    """The same as they finish: (position in ``seeds``, outcome)."""
     count = min(workers or cores(), len(seeds))
+    size = 1 if inner is plain.train else min(SHARE, -(-len(seeds) // count))
+    parts = [list(seeds[i : i + size]) for i in range(0, len(seeds), size)]
     for seed in seeds:
         plan.part(seed)  # read and split once, before the fork
+    found = dict(_finished(plan, parts, inner, count))
+    return [outcome for number in range(len(parts)) for outcome in found[number]]
+
+
+def _finished(
+    plan: Plan, parts: list[list[int]], inner: Trainer, count: int
+) -> Iterator[tuple[int, list[Outcome]]]:
+    """The parts' outcomes as they finish, by their numbers."""
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     context: Any = multiprocessing.get_context(method)
-    pipes: dict[Connection, Any] = {}
-    waiting = list(enumerate(seeds))
+    workers: dict[Connection, Any] = {}
+    waiting = list(enumerate(parts))
     try:
-        for _ in range(count):
+        for _ in range(min(count, len(parts))):
             ours, theirs = context.Pipe()
-            worker = context.Process(target=_work, args=(plan, theirs), daemon=True)
+            worker = context.Process(target=_work, args=(plan, inner, theirs), daemon=True)
             worker.start()
             theirs.close()
-            pipes[ours] = worker
+            workers[ours] = worker
             ours.send(waiting.pop(0))
-        running = len(pipes)
-        while running:
-            for pipe in wait(list(pipes)):
+        while workers:
+            for pipe in wait(list(workers)):
                 assert isinstance(pipe, Connection)
-                yield _receive(pipe, pipes[pipe])
+                yield _receive(pipe, workers[pipe])
                 if waiting:
                     pipe.send(waiting.pop(0))
                 else:
-                    running -= 1
-                    pipes.pop(pipe).terminate()
+                    workers.pop(pipe).terminate()
     finally:
-        for worker in pipes.values():
+        for worker in workers.values():
             worker.terminate()
 
 
-def _receive(pipe: Connection, worker: Any) -> tuple[int, Outcome]:
+def _receive(pipe: Connection, worker: Any) -> tuple[int, list[Outcome]]:
     try:
-        position, outcome = pipe.recv()
+        number, outcomes = pipe.recv()
     except EOFError:
         worker.join(1)
         raise WorkerError(
             f"a worker process ended with code {worker.exitcode} before its run was over; "
             "is there too little memory?"
         ) from None
-    if isinstance(outcome, BaseException):
-        raise outcome
-    return position, outcome
+    if isinstance(outcomes, BaseException):
+        raise outcomes
+    return number, outcomes
 
 
-def _work(plan: Plan, pipe: Connection) -> None:
+def _work(plan: Plan, inner: Trainer, pipe: Connection) -> None:
     """Train what comes through the pipe until it closes."""
     torch.set_num_threads(1)
     while True:
         try:
-            position, seed = pipe.recv()
+            number, seeds = pipe.recv()
         except EOFError:
             return
         try:
-            (outcome,) = plain.train(plan, [seed])
-            pipe.send((position, outcome))
+            pipe.send((number, inner(plan, seeds)))
         except Exception as error:
-            pipe.send((position, error))
+            pipe.send((number, error))

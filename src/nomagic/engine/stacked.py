@@ -81,7 +81,7 @@ def train(plan: Plan, seeds: Sequence[int]) -> list[Outcome]:
     Raises:
         NotStackableError: the model, the optimizer or the data do not allow it.
     """
-    with _quiet():
+    with mapped():
         began = time.perf_counter()
         stack = build(plan, plan.members(seeds))
         done = fit(plan, stack)
@@ -90,9 +90,11 @@ def train(plan: Plan, seeds: Sequence[int]) -> list[Outcome]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Generator[None]:
-    """Torch warns where an operation is mapped slowly; whether it is too slow is measured."""
-    with warnings.catch_warnings():
+def mapped() -> Generator[None]:
+    """Where networks are mapped: attention is written out, and torch's warnings of slow mapping are
+    not told (whether it is too slow is measured).
+    """
+    with warnings.catch_warnings(), written_out():
         warnings.filterwarnings("ignore", message="There is a performance drop")
         yield
 
@@ -155,8 +157,8 @@ class Running:
 
         tensors = (stack.parameters, stack.frozen, stack.buffers)
         with plan.autocast():
-            mapped = torch.vmap(loss, randomness="different")
-            losses = mapped(tensors, stack.fitted, stack.keys, x, y)
+            every = torch.vmap(loss, randomness="different")
+            losses = every(tensors, stack.fitted, stack.keys, x, y)
         self.optimizer.zero_grad()
         losses.sum().backward()
         if plan.setup.clip is not None:
@@ -225,7 +227,7 @@ def outputs_of(plan: Plan, stack: Stack) -> tuple[Tensor, Tensor]:
     targets: list[Tensor] = []
     for rows in torch.stack(held).split(max(1, CHUNK // len(held)), dim=1):
         x, y = plan.fetch(rows)
-        with plan.autocast(), written_out():
+        with plan.autocast():
             outputs.append(torch.vmap(forward, randomness="different")(tensors, stack.fitted, x))
         targets.append(y)
     return torch.cat(outputs, 1).to(plan.dtype), torch.cat(targets, 1)
@@ -286,7 +288,7 @@ def _conclude(
 def reason_against(plan: Plan) -> str:
     """Why the setup cannot be trained stacked; empty if two members took a step of it."""
     try:
-        with _quiet():
+        with mapped():
             members = plan.members([0, 1])
             run = Running(plan, build(plan, members))
             run.step(torch.stack([plan.batches(member, 0)[0] for member in members]))
