@@ -224,6 +224,24 @@ def test_what_is_proven_passes_its_level_on():
     assert found > 5
 
 
+def test_what_an_earlier_look_proved_counts_too():
+    strong, dull = against_zero(np.full(16, 9.0)), against_zero(np.resize([1e-3, -1e-3], 16))
+    found = 0
+    for trial in range(200):
+        weak = against_zero(draws(10, trial).normal(0.5, 1, 16))
+        both = judge({"weak": weak, "other": strong}, (8, 16), 1e-4, copies=999)
+        alone = judge({"weak": weak, "other": dull}, (8, 16), 1e-4, copies=999)
+        assert both["other"].pairs == 8
+        found += both["weak"].pairs == 16 and both["weak"].decision != alone["weak"].decision
+    assert found > 5
+
+
+def test_a_look_waits_for_all_live_arms():
+    ahead, behind = against_zero(np.resize([2.0, -1.0], 16)), against_zero(np.resize([1, -1], 15))
+    result = judge({"ahead": ahead, "behind": behind}, PLAN, 0.01)
+    assert (result["ahead"].pairs, result["behind"].pairs) == (8, 8)
+
+
 def test_bad_input():
     good = against_zero(np.ones(8))
     with pytest.raises(StatisticsError, match="one of each for every seed"):
@@ -435,7 +453,8 @@ def test_power():
 def powers(count: int) -> tuple[float, float]:
     """At half a standard deviation, with 24 pairs, and when one more lot is declared.
 
-    A single t-test of all 24 pairs at 5 % has 0.65, and no test with looks has more.
+    A single t-test of all 24 pairs at 5 % has 0.65; looks and the part of the level that is
+    kept for the extension cost the difference.
     """
     planned, _ = rate(trials(gaussian, count, effect=0.5, good=1), helps)
     report("power with 24 pairs", planned, count)
@@ -491,7 +510,7 @@ def test_family_wise_errors_in_full(good: int):
 @pytest.mark.slow
 def test_power_in_full():
     planned, longer = powers(4000)
-    assert planned >= 0.5
+    assert planned >= 0.48
     assert longer >= 0.65
 
 
