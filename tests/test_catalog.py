@@ -15,7 +15,7 @@ from nomagic import catalog, practices
 from nomagic.probes.probe import Probe
 from nomagic.sources import SOURCES
 from nomagic.suppress import suppressed
-from nomagic.words import Finding, Place, Practice
+from nomagic.words import Finding, Place, Practice, Setup
 
 ROOT = Path(practices.__path__[0])
 NUMBER = itertools.count()
@@ -109,6 +109,34 @@ def test_check_is_optional(build: Build):
     assert practice.needs == ()
 
 
+TRICK = (
+    GOOD
+    + """
+
+from nomagic.glimpse import Glimpse
+from nomagic.words import Arm, Promise, Setup
+
+PROMISE = Promise("ten points", "KTW", "helps")
+
+
+def apply(setup: Setup, glimpse: Glimpse):
+    yield Arm("zero-grad", setup)
+"""
+)
+
+
+def test_a_trick_and_its_promise_are_loaded(build: Build):
+    (practice,) = catalog.load_package(build({"a/b.py": TRICK}))
+    assert practice.apply is not None
+    assert practice.promise is not None
+    assert practice.promise.source == "KTW"
+    (arm,) = practice.apply(Setup(data="digits", model=lambda _form: None), None)
+    assert arm.name == "zero-grad"
+    (plain,) = catalog.load_package(build({"a/b.py": GOOD}))
+    assert plain.apply is None
+    assert plain.promise is None
+
+
 def test_annotations_may_be_written_as_strings(build: Build):
     text = GOOD.replace("from nomagic", "from __future__ import annotations\nfrom nomagic", 1)
     (practice,) = catalog.load_package(build({"a/b.py": text}))
@@ -118,7 +146,7 @@ def test_annotations_may_be_written_as_strings(build: Build):
 @pytest.mark.parametrize(
     ("file", "old", "new", "said"),
     [
-        ("a/b_c.py", GOOD, "x = 1\n", "b_c.py:1: b-c: the docstring is missing"),
+        ("a/b_c.py", TRICK, "x = 1\n", "b_c.py:1: b-c: the docstring is missing"),
         ("a/b_c.py", 'SOURCES = ("KTW",)', "", "b_c.py:1: b-c: SOURCES is missing"),
         ("a/b_c.py", "KTW", "KTV", "b-c: unknown source 'KTV', did you mean KTW?"),
         (
@@ -129,6 +157,25 @@ def test_annotations_may_be_written_as_strings(build: Build):
         ),
         ("a/b_c.py", "grads: Grads", "grads", "'grads' of check is annotated with nothing"),
         ("a/b_c.py", "grads: Grads", "grads: 'Grad'", "'grads' of check is annotated with 'Grad'"),
+        (
+            "a/b_c.py",
+            "(setup: Setup, glimpse: Glimpse)",
+            "(setup: Setup)",
+            "b_c.py:24: b-c: apply takes (setup) and yields; it must take (setup: Setup, glimpse",
+        ),
+        (
+            "a/b_c.py",
+            "yield Arm",
+            "return Arm",
+            "b-c: apply takes (setup, glimpse) and returns; it must",
+        ),
+        ("a/b_c.py", 'PROMISE = Promise("ten points", "KTW", "helps")', "PROMISE = 10", "is int"),
+        (
+            "a/b_c.py",
+            '"ten points", "KTW"',
+            '"", "KTV"',
+            "unknown source 'KTV' of PROMISE, did you",
+        ),
         ("b_c.py", "", "", "b_c.py:1: b-c: a practice lies in the folder of its category"),
         ("a/b/c.py", "", "", "c.py:1: c: a practice lies in the folder of its category"),
     ],
@@ -136,7 +183,7 @@ def test_annotations_may_be_written_as_strings(build: Build):
 def test_what_is_no_practice_is_refused_with_its_place(
     build: Build, file: str, old: str, new: str, said: str
 ):
-    package = build({file: GOOD.replace(old, new) if old else GOOD})
+    package = build({file: TRICK.replace(old, new) if old else TRICK})
     with pytest.raises(catalog.CatalogError) as raised:
         catalog.load_package(package)
     assert said in str(raised.value)

@@ -2,7 +2,8 @@
 
 A practice is its file: the name is the file's, the category is the folder's, the first line of
 the docstring is the claim and the rest its text. ``SOURCES`` names where it comes from. The
-parameters of ``check``, where there is one, say by their types which probes it needs.
+parameters of ``check``, where there is one, say by their types which probes it needs. ``apply``,
+where there is one, is the trick, and ``PROMISE`` the published effect that it is held against.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import nomagic.practices
 from nomagic.config import nearest
 from nomagic.probes.probe import Probe
 from nomagic.sources import SOURCES
-from nomagic.words import Check, Practice
+from nomagic.words import Apply, Check, Practice, Promise
 
 
 class CatalogError(Exception):
@@ -93,6 +94,8 @@ def _practice(module: ModuleType, root: str) -> Practice:
         sources=_sources(module),
         check=check,
         needs=_needs(module, check) if check else (),
+        apply=_apply(module),
+        promise=_promise(module),
     )
 
 
@@ -121,6 +124,34 @@ def _needs(module: ModuleType, check: Check) -> tuple[type[Any], ...]:
             )
         needs.append(cast("type[Any]", kind))
     return tuple(needs)
+
+
+def _apply(module: ModuleType) -> Apply | None:
+    apply = getattr(module, "apply", None)
+    if apply is None:
+        return None
+    names = list(inspect.signature(apply).parameters)
+    if names != ["setup", "glimpse"] or not inspect.isgeneratorfunction(apply):
+        line = apply.__code__.co_firstlineno
+        kind = "yields" if inspect.isgeneratorfunction(apply) else "returns"
+        raise CatalogError(
+            f"{_at(module, line)}: apply takes ({', '.join(names)}) and {kind}; it must take "
+            "(setup: Setup, glimpse: Glimpse) and yield an Arm, a Proof or a NotApplicable"
+        )
+    return apply
+
+
+def _promise(module: ModuleType) -> Promise | None:
+    promise = getattr(module, "PROMISE", None)
+    if promise is None:
+        return None
+    if not isinstance(promise, Promise):
+        kind = type(promise).__name__
+        raise CatalogError(f"{_at(module)}: PROMISE is {kind}; it must be a Promise")
+    if promise.source not in SOURCES:
+        hint = nearest(promise.source, SOURCES)
+        raise CatalogError(f"{_at(module)}: unknown source {promise.source!r} of PROMISE{hint}")
+    return promise
 
 
 def _at(module: ModuleType, line: int = 1) -> str:

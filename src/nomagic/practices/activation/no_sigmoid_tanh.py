@@ -11,17 +11,29 @@ that compute derivatives of their output need smooth units.
 Check: hidden sigmoids, no gates, with no norm before them, that follow one another through weighted
 layers. Three or more are a warning when the first layer's gradient was measured below a tenth of
 the last one's and the loss did not fall by half, else a note; five or more tanh are a note.
+
+Try: ReLU in place of every hidden sigmoid and tanh, with the initial weights that are there, and
+with He's.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from nomagic.glimpse import Glimpse
 from nomagic.probes.descent import Descent
 from nomagic.probes.signals import Signals
 from nomagic.probes.trace import NORMS, Graph, Node, Trace
-from nomagic.words import Finding, NotApplicable, Outcome, Place
+from nomagic.words import Arm, Edit, Finding, NotApplicable, Outcome, Place, Promise, Setup
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 SOURCES = ("002", "004", "BYU", "KRI12", "MIS17")
+PROMISE = Promise("ImageNet: tanh 40.1 %, ReLU 47.1 % accuracy", "MIS17", "helps")
+SATURATING = frozenset({"sigmoid", "tanh", "hardsigmoid", "hardtanh"})
 
 DEEP = {"sigmoid": 3, "tanh": 5}  # 20 layers of sigmoid stay at chance; one or two are harmless
 BLOCKED = 0.1  # each default-drawn sigmoid layer takes the gradient to about 0.14
@@ -110,3 +122,33 @@ def _finding(stack: Stack, left: float | None, fell: bool) -> Finding:
         severity="warning" if blocked else "note",
         place=stack.units[0].anchor,
     )
+
+
+# -- try ------------------------------------------------------------------------------------------
+
+
+def apply(setup: Setup, glimpse: Glimpse) -> Iterator[Arm | NotApplicable]:
+    """ReLU for sigmoid and tanh, as it is and with its own initial scale."""
+    from nomagic.parts.rehearsal import arms
+
+    edits = [
+        (Edit("no-sigmoid-tanh", rectify), "sigmoid and tanh become relu"),
+        (Edit("no-sigmoid-tanh-scaled", rectify_and_scale), "they become relu, with He's weights"),
+    ]
+    yield from arms(setup, glimpse, edits)
+
+
+def rectify(model: nn.Module, sample: Tensor) -> nn.Module:
+    """Make hidden sigmoids and tanhs ReLUs."""
+    from torch import nn
+
+    from nomagic.parts.surgery import swap_units
+
+    return swap_units(model, sample, SATURATING, nn.ReLU)
+
+
+def rectify_and_scale(model: nn.Module, sample: Tensor) -> nn.Module:
+    """The same, and draw the hidden layers' weights for ReLU."""
+    from nomagic.parts.inits import rescale
+
+    return rescale(rectify(model, sample), sample)

@@ -14,15 +14,22 @@ warning; when one class fills 90 % of a batch as well, on average, a fault. Quan
 above and below their median, and never give a fault. A sequential loader whose labels are mixed is
 a note. Batch samplers of one's own, weighted and random sampling, token streams, carried state,
 sliding windows and training on one single batch are left alone.
+
+Try: a new order of the training samples each epoch, where the setup has one order or none.
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
+from nomagic.glimpse import Glimpse
 from nomagic.probes.batches import Batches, Feed, Labels
 from nomagic.probes.loaders import Loader, Loaders
-from nomagic.words import Finding, NotApplicable, Outcome, Place
+from nomagic.words import Arm, Finding, NotApplicable, Outcome, Place, Setup
 
 SOURCES = ("002", "LEC98", "BOT12")
+
 SORTED = -4.0  # runs test: one-sided p of 3e-5; 100 sorted rows already give -10
 PURE = 0.9  # mean share of a batch's first class: sorted, with some batches across the borders
 BEYOND = 0.2  # above the same share after shuffling: rare classes make pure batches, too
@@ -133,3 +140,17 @@ def where(feed: Feed, loaders: Loaders) -> Place | None:
     if loader is not None and loader.place is not None:
         return loader.place
     return feed.cut or feed.place
+
+
+# -- try ------------------------------------------------------------------------------------------
+
+
+def apply(setup: Setup, glimpse: Glimpse) -> Iterator[Arm | NotApplicable]:
+    """A new order each epoch."""
+    if setup.shuffle == "every-epoch":
+        yield NotApplicable("every epoch is shuffled: it is followed already")
+    elif setup.batch_size >= glimpse.train:
+        yield NotApplicable("training sees its data in one batch: there is no order")
+    else:
+        what = f"shuffled every epoch instead of {setup.shuffle}"
+        yield Arm("shuffle-every-epoch", replace(setup, shuffle="every-epoch"), what)

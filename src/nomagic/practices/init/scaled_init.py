@@ -13,16 +13,24 @@ drawn small.
 Check: the sizes (root mean square) of outputs and of weight gradients at the first backward, along
 the longest row of layers. First against last hidden layer beyond a factor of 1,000 is a warning;
 eight or more plain layers drawn by default are a note.
+
+Try: He's draw for the hidden layers, with the gain sqrt(2 / (1 + slope^2)) of the unit that follows
+(Xavier's for tanh), and biases of zero. Weights must be drawn afresh each time: not for pre-trained
+ones.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nomagic.glimpse import Glimpse
 from nomagic.probes.signals import Signal, Signals
 from nomagic.probes.trace import NORMS, Graph, Node, Trace
-from nomagic.words import Finding, NotApplicable, Outcome
+from nomagic.words import Arm, Edit, Finding, NotApplicable, Outcome, Setup
 
 SOURCES = ("BYU", "LEC98", "HE15", "C230")
+
 
 FACTOR = 1e3  # healthy networks of all families stay within 100
 SHORT = 4  # layers, the output layer included; fewer cannot vanish
@@ -119,3 +127,27 @@ def _ratio(sizes: list[float]) -> float:
 
 def _far(ratio: float) -> bool:
     return not 1 / FACTOR <= ratio <= FACTOR
+
+
+# -- try ------------------------------------------------------------------------------------------
+
+
+def apply(setup: Setup, glimpse: Glimpse) -> Iterator[Arm | NotApplicable]:
+    """Initial weights for the units that follow."""
+    from nomagic.parts.inits import rescale, scales, unscaled
+    from nomagic.parts.rehearsal import arms, fresh
+
+    first, second = (
+        [scale.weight for scale in scales(fresh(setup, glimpse, seed), glimpse.sample)]
+        for seed in (0, 1)
+    )
+    if not first:
+        yield NotApplicable("there is no hidden layer that a unit follows")
+    elif any(bool((a == b).all()) for a, b in zip(first, second, strict=False)):
+        yield NotApplicable("weights are the same in two fresh networks: they are not drawn")
+    elif not any(unscaled(glimpse.model, glimpse.sample)):
+        yield NotApplicable("weights are scaled by fan-in for their units: it is followed already")
+    else:
+        edit = Edit("scaled-init", rescale)
+        what = f"He's draw for the {len(first)} hidden layers, biases zero"
+        yield from arms(setup, glimpse, [(edit, what)])

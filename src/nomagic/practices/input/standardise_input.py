@@ -14,14 +14,27 @@ hundred times apart count. Left alone: values in [0, 1], rare flags and counts, 
 embeddings, and networks that begin with a norm. Measured on digits, 150 steps: accuracy 94 % at std
 1; SGD 9 % at std 30 and conv 9 % at 10; Adam 55 % at 0.03, 41 % at 0.01; offset of 3 std 66-95 %,
 of 10 std 9-88 %; with batch norm after the first layer 94-98 % at all of these.
+
+Try: mean 0 and deviation 1 in the training data, feature by feature for flat inputs, channel by
+channel for images and waveforms; constant columns are only centred.
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nomagic.glimpse import Glimpse
 from nomagic.probes.inputs import Column, Input, Inputs
-from nomagic.words import CouldNotLook, Finding, NotApplicable, Outcome
+from nomagic.words import Arm, CouldNotLook, Finding, InputStep, NotApplicable, Outcome, Setup
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SOURCES = ("BYU", "LEC98", "CS231")
+
+NEAR = 0.1  # of mean 0 and deviation 1, where inputs are as good as standardised
 HIGH = 10.0  # std: from here on a common rate fails in the measurement above
 SMALL = 0.05  # all columns below: 0.03 lost 39 points, 0.1 lost 12
 OFFSET = 3.0  # means in std, and in size: [0, 1] data with a bright background is no trouble
@@ -90,3 +103,30 @@ def finding(seen: Input, message: str, column: Column, count: int = 0) -> Findin
         fix="subtract the training data's mean, column by column, and divide by its deviation",
         place=seen.place,
     )
+
+
+# -- try ------------------------------------------------------------------------------------------
+
+
+def apply(setup: Setup, glimpse: Glimpse) -> Iterator[Arm | NotApplicable]:
+    """Inputs with mean 0 and deviation 1."""
+    from nomagic.parts.scaling import mean_and_deviation, seen
+
+    if not glimpse.raw.is_floating_point():
+        yield NotApplicable(f"the inputs are {glimpse.raw.dtype}, no numbers to be scaled")
+        return
+    x = seen(setup, glimpse)
+    mean, deviation = mean_and_deviation(x)
+    varies = (x != x[:1]).flatten(1).any(0).reshape(x.shape[1:])
+    off = ((deviation - 1).abs().expand(varies.shape) > NEAR) & varies
+    if bool((mean.abs() < NEAR).all()) and not bool(off.any()):
+        yield NotApplicable("inputs have mean 0 and deviation 1: it is followed already")
+        return
+    step = InputStep("standardise", mean_and_deviation, standardise)
+    what = "mean 0 and deviation 1 for each feature or channel"
+    yield Arm("standardise-input", replace(setup, inputs=(*setup.inputs, step)), what)
+
+
+def standardise(x: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Inputs (…, *shape) in deviations from their mean."""
+    return (x - mean) / deviation

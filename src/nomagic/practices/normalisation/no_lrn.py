@@ -8,15 +8,28 @@ from it (KRI12); a controlled comparison found nothing (MIS17: 47.0 % with, 47.1
 
 Check: its use is a note with its share of the time of a step, timed on noise of the same shape
 after the run; above 20 % it is a warning. One that is written by hand is a note.
+
+Try: every local response norm is taken out, or, where batches have 8 samples or more, becomes batch
+norm.
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from nomagic.glimpse import Glimpse
 from nomagic.probes.lrns import Lrns
 from nomagic.probes.trace import Graph, Node, Trace
-from nomagic.words import Finding, NotApplicable, Outcome, Place
+from nomagic.words import Arm, Edit, Finding, NotApplicable, Outcome, Place, Promise, Setup
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 SOURCES = ("002", "KRI12", "MIS17")
+PROMISE = Promise("ImageNet: 47.0 % with it, 47.1 % without", "MIS17", "no difference")
+FEWEST = 8  # samples of a batch that batch norm needs
 
 COSTLY = 0.2  # of a step; a 3x3 convolution of the same size costs half as much as one LRN
 QUOTIENTS = frozenset({"div", "__truediv__", "true_divide", "divide", "div_", "__itruediv__"})
@@ -75,3 +88,36 @@ def _finding(place: Place | None, seen: str, costly: bool) -> Finding:
         severity="warning" if costly else "note",
         place=place,
     )
+
+
+# -- try ------------------------------------------------------------------------------------------
+
+
+def apply(setup: Setup, glimpse: Glimpse) -> Iterator[Arm | NotApplicable]:
+    """No local response norm, or batch norm in its place."""
+    from nomagic.parts.rehearsal import arms
+
+    edits = [(Edit("no-lrn", partial(leave_out, batch=False)), "local response norm is taken out")]
+    if setup.batch_size >= FEWEST:
+        edit = Edit("no-lrn-but-batch-norm", partial(leave_out, batch=True))
+        edits.append((edit, "batch norm in place of local response norm"))
+    yield from arms(setup, glimpse, edits)
+
+
+def leave_out(model: nn.Module, sample: Tensor, batch: bool) -> nn.Module:
+    """Take local response norms out; with ``batch``, put batch norms in their place."""
+    from torch import nn
+
+    from nomagic.parts.flow import observe
+    from nomagic.parts.surgery import SurgeryError, lift, norm, substitute
+
+    name = "local_response_norm"
+    model = lift(model, sample, {name}, apart=batch)
+    flow = observe(model, sample)
+    new: dict[nn.Module, nn.Module] = {}
+    for call in flow.calls:
+        if call.name == name and call.module is not None:
+            new[call.module] = (norm("batch", flow, call) if batch else None) or nn.Identity()
+    if not new:
+        raise SurgeryError("there is no local response norm in the network: it is followed already")
+    return substitute(model, new)

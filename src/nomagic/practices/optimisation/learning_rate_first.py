@@ -16,23 +16,27 @@ three times the first loss; or it rose threefold and then was not finite. Too lo
 weights a step. Measured on 122 small runs over a grid of rates, good ones moved all layers by 3
 in 10,000 or more a step, and the exploded ones passed the roof for 1 to 37 losses and then stayed
 at chance. Of several stretches (folds, sweeps) all must agree.
+
+Try: a tenth, a third, three times and ten times the setup's learning rate.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean, median
 
+from nomagic.glimpse import Glimpse
 from nomagic.probes.descent import Descent, Loss
 from nomagic.probes.optimizers import Optimized, Optimizers
 from nomagic.probes.parameters import Parameters, Weight
 from nomagic.probes.restores import Restores
-from nomagic.words import Finding, NotApplicable, Outcome
+from nomagic.words import Arm, Finding, NotApplicable, Outcome, Setup
 
 SOURCES = ("BYU", "LEC98", "BOT12")
+FACTORS = {"tenth": 0.1, "third": 1 / 3, "times-3": 3.0, "times-10": 10.0}
 ROOF = 3.0
 """Times the first loss and the last ones; good runs stayed below 1.9, or came back at once."""
 LONG = 10  # losses in a row above the roof that are no single bad batch
@@ -204,3 +208,14 @@ def finding(stretch: Stretch, which: str, seen: str) -> Finding:
         else "raise it by 10 times, as long as the loss falls",
         place=stretch.optimizer.place or stretch.losses[0].place,
     )
+
+
+# -- try ------------------------------------------------------------------------------------------
+
+
+def apply(setup: Setup, glimpse: Glimpse) -> Iterator[Arm]:
+    """Four other rates."""
+    now = glimpse.rate
+    for name, factor in FACTORS.items():
+        what = f"a learning rate of {now * factor:.3g} instead of {now:.3g}"
+        yield Arm(f"rate-{name}", replace(setup, rate=setup.rate * factor), what, rates=(1.0,))

@@ -1,0 +1,66 @@
+"""Whether two networks compute the same, bit for bit, and how long each takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from nomagic.parts.flow import drawn, like
+
+REPEATS = 15
+
+
+def difference(before: nn.Module, after: nn.Module, sample: Tensor, seed: int = 0) -> str:
+    """What differs between two networks in training mode on one batch; empty if nothing does.
+
+    Compared are the outputs, the gradients of the inputs and of the parameters by name, for one
+    random gradient of the outputs, and the buffers afterwards.
+    """
+    first, second = _traces(before, sample, seed), _traces(after, sample, seed)
+    for name in {**first, **second}:
+        a, b = first.get(name), second.get(name)
+        if a is None or b is None or not torch.equal(a, b):
+            return name
+    return ""
+
+
+def _traces(model: nn.Module, sample: Tensor, seed: int) -> dict[str, Tensor]:
+    model.train()
+    model.zero_grad()
+    x = like(model, sample).detach().clone()
+    x.requires_grad_(x.is_floating_point())
+    with drawn(seed):
+        output = model(x)
+        output.backward(torch.randn_like(output))
+    grads = {f"the gradient of {n}": p.grad for n, p in model.named_parameters()}
+    buffers = {f"the buffer {n}": buffer for n, buffer in model.named_buffers()}
+    found = {"the output": output.detach(), "the gradient of the inputs": x.grad}
+    return {n: t for n, t in {**found, **grads, **buffers}.items() if t is not None}
+
+
+def seconds(before: nn.Module, after: nn.Module, sample: Tensor) -> tuple[float, float]:
+    """The shortest of several forwards and backwards of each, taken in turn."""
+    steps = [_step(model, sample) for model in (before, after)]
+    times: list[list[float]] = [[], []]
+    for _ in range(REPEATS + 1):
+        for step, taken in zip(steps, times, strict=True):
+            began = time.perf_counter()
+            step()
+            taken.append(time.perf_counter() - began)
+    return min(times[0][1:]), min(times[1][1:])
+
+
+def _step(model: nn.Module, sample: Tensor) -> Callable[[], None]:
+    x = like(model, sample)
+
+    def step() -> None:
+        model.zero_grad()
+        output = model(x)
+        output.sum().backward()
+        if output.is_cuda:
+            torch.cuda.synchronize()
+
+    return step
