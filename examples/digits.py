@@ -1,6 +1,6 @@
 """Train a small network on scikit-learn's digits. It runs, it prints, and it learns badly:
 
-nomagic check examples/digits.py
+    nomagic check examples/digits.py
 """
 
 import numpy as np

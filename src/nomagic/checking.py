@@ -46,7 +46,8 @@ class Watch:
 
     def __init__(self, options: Options, own: str = "") -> None:
         """``own`` is the directory of the script: its files are the user's wherever they lie."""
-        self.practices = catalog.select(catalog.load(), options.select, options.skip)
+        chosen = catalog.select(catalog.load(), options.select, options.skip)
+        self.practices = [one for one in chosen if one.check or one.name in options.select]
         self.options = options
         self.run = Run(Places(own), options.overhead)
         self.taps: Taps | None = None
