@@ -45,6 +45,7 @@ def resolve(named: Any, folder: str | Path | None = None) -> Setup:
     """
     if isinstance(named, Setup):
         return _placed(named, folder)
+    named = str(named) if isinstance(named, Path) else named
     if not isinstance(named, str) or not named:
         kind = type(named).__name__
         raise UnknownSetupError(f"the setup is {kind} {named!r:.60}; expected {EXPECTED}")
@@ -140,11 +141,9 @@ def _take(module: ModuleType, attribute: str, named: str) -> Setup:
     """The attribute, called if it is a function."""
     file = Path(module.__file__ or module.__name__)
     if not hasattr(module, attribute):
-        found = [name for name, value in vars(module).items() if isinstance(value, Setup)]
-        hint = f"; name it, {named.split('.py')[0]}.py:{found[0]}" if found else ""
         raise UnknownSetupError(
-            f"{file.name} has no {attribute!r}{nearest(attribute, vars(module)) or hint}; expected "
-            f"a Setup, or a function that returns one: {attribute} = nm.Setup(data=…, model=…)"
+            f"{file.name} has no {attribute!r}{_others(module, attribute, named)}; expected a "
+            f"Setup, or a function that returns one: {attribute} = nm.Setup(data=…, model=…)"
         )
     found = getattr(module, attribute)
     if callable(found) and not isinstance(found, Setup):
@@ -155,6 +154,19 @@ def _take(module: ModuleType, attribute: str, named: str) -> Setup:
             "Setup, or a function without arguments that returns one"
         )
     return found if found.name else replace(found, name=Path(named.partition(":")[0]).stem)
+
+
+def _others(module: ModuleType, attribute: str, named: str) -> str:
+    """A hint at what the user may have meant."""
+    own = [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, Setup) or getattr(value, "__module__", "") == module.__name__
+    ]
+    setups = [name for name in own if isinstance(getattr(module, name), Setup)]
+    source = named.rpartition(":")[0] or named
+    pointed = f"; name the one that it has, {source}:{setups[0]}" if setups else ""
+    return nearest(attribute, own) or pointed
 
 
 # -- built-in setups --------------------------------------------------------------------------

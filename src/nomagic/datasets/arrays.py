@@ -30,8 +30,7 @@ def tensor(value: Any, what: str) -> Tensor:
                 "give a frame with the name of its target column"
             )
         array = _from_numpy(array)
-    if array.layout != torch.strided or array.is_complex():
-        raise DataError(f"{what} is {array.layout} {array.dtype}; expected a dense real tensor")
+    _check_dense(array, what)
     check_rows(array, what)
     return array.detach().cpu().to(_kept(array.dtype))
 
@@ -43,18 +42,24 @@ def numpy(value: Any, what: str) -> np.ndarray[Any, Any]:
         DataError: mixed objects, or rows of different length.
     """
     if isinstance(value, Tensor):
-        return value.detach().cpu().numpy()
+        _check_dense(value, what)
+        return (value.float() if value.dtype == torch.bfloat16 else value).detach().cpu().numpy()
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], Tensor):
         shapes = list(dict.fromkeys(tuple(one.shape) for one in value))
         if len(shapes) > 1:
             raise DataError(_ragged(what, shapes))
-        return torch.stack(list(value)).detach().cpu().numpy()
+        return numpy(torch.stack(list(value)), what)
     try:
         array = np.asarray(value)
     except ValueError as error:
         shapes = list(dict.fromkeys(np.shape(one) for one in value))
         raise DataError(_ragged(what, shapes)) from error
     return _text(array, what) if array.dtype.kind == "O" else array
+
+
+def _check_dense(x: Tensor, what: str) -> None:
+    if x.layout != torch.strided or x.is_complex():
+        raise DataError(f"{what} is {x.layout} {x.dtype}; expected a dense real tensor")
 
 
 def _text(array: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:

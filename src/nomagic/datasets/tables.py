@@ -101,7 +101,7 @@ def _numbers(name: str, values: Array, missing: Array) -> tuple[Array, str]:
         return values[:, None], ""
     median = float(np.median(values[~missing]))
     filled = np.where(missing, median, values)
-    remark = f"{name}: {missing.sum()} missing values are the median, {median:g}, and marked"
+    remark = f"{name}: {missing.sum()} missing, filled with the median, {median:g}, and marked"
     return np.stack([filled, missing], 1), remark
 
 
