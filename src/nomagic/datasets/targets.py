@@ -58,7 +58,7 @@ def infer(x: Tensor, y: Tensor) -> Task:
     """The task of numeric targets."""
     if _shifted(x, y):
         return "sequence"
-    zero_one = y.dtype != torch.uint8 and bool(((y == 0) | (y == 1)).all())
+    zero_one = bool(((y == 0) | (y == 1)).all())
     if y.ndim == 2 and y.shape[1] > 1 and zero_one:
         return "classification" if bool((y.sum(1) == 1).all()) else "multi-label"
     if y.is_floating_point():
