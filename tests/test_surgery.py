@@ -321,6 +321,7 @@ def test_looking_leaves_no_trace():
     assert torch.equal(torch.get_rng_state(), state)
     assert not any(vars(module)["_forward_hooks"] for module in model.modules())
     assert all(p.grad is None for p in model.parameters())
+    assert flow.observe(model, X[:1]).output.shape == (1, 2)  # in training, batch norm needs two
 
 
 def test_a_skip_connection_is_followed():
@@ -335,6 +336,15 @@ def test_a_skip_connection_is_followed():
     assert seen.last(first) is first
     assert seen.hidden(first)
     assert not seen.hidden(seen.calls[-1])
+
+
+def test_torchs_own_transformer_is_looked_into():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.Sequential(nn.Linear(8, 8), layer, nn.Linear(8, 2))
+    seen = flow.observe(model, torch.randn(3, 5, 8))
+    assert [call.name for call in seen.units()] == ["relu"]
+    assert sum(call.role == "norm" for call in seen.calls) == 2
+    assert [call.module for call in seen.layers()] == [layer.linear1]
 
 
 # ---- norms ----

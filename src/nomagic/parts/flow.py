@@ -80,7 +80,17 @@ LAYER_FUNCTIONS = frozenset(
     | {"scaled_dot_product_attention", "multi_head_attention_forward"}
 )
 PRODUCTS = frozenset({"mul", "__mul__", "__rmul__", "__imul__"})
-CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+CONTAINERS = (
+    nn.Sequential,
+    nn.ModuleList,
+    nn.ModuleDict,
+    nn.Transformer,
+    nn.TransformerEncoder,
+    nn.TransformerEncoderLayer,
+    nn.TransformerDecoder,
+    nn.TransformerDecoderLayer,
+)
+"""Modules of torch.nn that are looked into."""
 TORCH = str(Path(torch.__file__).parent)
 
 Role = Literal["layer", "norm", "unit", "max pool", "dropout", "other"]

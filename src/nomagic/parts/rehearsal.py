@@ -59,9 +59,13 @@ def rehearse(setup: Setup, glimpse: Glimpse, edit: Edit) -> nn.Module:
 
 
 def fresh(setup: Setup, glimpse: Glimpse, seed: int = 0) -> nn.Module:
-    """A fresh network of the setup, its edits made; torch's random state is left alone."""
+    """A fresh network of the setup, its edits made; torch's random state is left alone.
+
+    It is where the sample is, in its precision.
+    """
     with drawn(seed):
         model = setup.model(glimpse.form)
         for edit in setup.edits:
             model = edit.change(model, glimpse.sample)
-    return model
+    floats = glimpse.sample.is_floating_point()
+    return model.to(glimpse.sample.device, glimpse.sample.dtype if floats else None)

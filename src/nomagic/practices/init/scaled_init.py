@@ -149,5 +149,5 @@ def apply(setup: Setup, glimpse: Glimpse) -> Iterator[Arm | NotApplicable]:
         yield NotApplicable("weights are scaled by fan-in for their units: it is followed already")
     else:
         edit = Edit("scaled-init", rescale)
-        what = f"He's draw for the {len(first)} hidden layers, biases zero"
+        what = f"He's draw for the hidden layers ({len(first)}), biases zero"
         yield from arms(setup, glimpse, [(edit, what)])

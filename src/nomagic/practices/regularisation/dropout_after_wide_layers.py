@@ -185,9 +185,9 @@ def drop(model: nn.Module, sample: Tensor, p: float) -> nn.Module:
     model = lift(model, sample, UNITS.keys(), lambda flow: [end for _, end in _rows(flow)], True)
     rows = _rows(observe(model, sample))
     if not rows:
-        raise SurgeryError(
-            f"no hidden layer wider than {WIDE} lacks dropout and comes after the last batch norm"
-        )
+        wide = any(_width(call) > WIDE for call in observe(model, sample).layers())
+        taken = "dropout stands behind wide layers already, or batch norm comes later"
+        raise SurgeryError(taken if wide else f"no hidden layer is wider than {WIDE}")
     return behind(model, {end.module: _dropout(wide, p) for wide, end in rows if end.module})
 
 
