@@ -288,6 +288,26 @@ def test_metrics_agree_with_scikit_learn() -> None:
     assert found["mae"] == pytest.approx(metrics.mean_absolute_error(number, guess))
 
 
+def test_flips_count_predictions_that_a_shift_changes() -> None:
+    digits = data("digits")
+    images = replace(digits, x=digits.x.reshape(-1, 1, 8, 8)[:400], y=digits.y[:400])
+    plan = Plan(setup(data=images, model=image_net, epochs=3))
+    alone, together = plain.train(plan, [1, 2]), stacked.train(plan, [1, 2])
+    for a, b in zip(alone, together, strict=True):
+        assert 0 < a.scores["flips"] < 1
+        assert b.scores["flips"] == pytest.approx(a.scores["flips"])
+    moved = plan.shifted(Member(1))
+    assert moved is not None
+    assert torch.equal(moved[1][..., 1:, :], moved[0][..., :-1, :]), "one row down"
+    assert "flips" not in plain.train(Plan(setup()), [1])[0].scores, "no image, no shift"
+
+
+def image_net(form: Form) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(72, form.classes)
+    )
+
+
 def test_bad_setups_are_told_apart() -> None:
     with pytest.raises(SetupError, match=r"held_out is 1\.5"):
         Plan(setup(held_out=1.5))

@@ -146,11 +146,15 @@ def conclude(plan: Plan, seed: int, trained: Sequence[Trained], seconds: float) 
     held = [outputs_of(plan, one.model, part) for one in trained]
     spent = time.perf_counter() - began
     outputs = average(plan, [found for found, _ in held])
+    moved = [_shifted(plan, one) for one in trained]
     return outcome(
         plan,
         seed,
         outputs,
         held[0][1],
+        moved=None
+        if moved[0] is None
+        else average(plan, [one for one in moved if one is not None]),
         curve=trained[0].curve,
         failed=next((one.failed for one in trained if one.failed), ""),
         epochs=max(one.epochs for one in trained),
@@ -172,11 +176,39 @@ def average(plan: Plan, outputs: Sequence[Tensor]) -> Tensor:
     return stacked.log_softmax(-1).logsumexp(0) - math.log(len(outputs))
 
 
+@torch.no_grad()
+def _shifted(plan: Plan, trained: Trained) -> Tensor | None:
+    """Outputs for the shifted images: (5, n, classes)."""
+    x = plan.shifted(trained.member)
+    if x is None:
+        return None
+    with plan.autocast():
+        return torch.stack([trained.model(one) for one in x]).to(plan.dtype)
+
+
 def outcome(
-    plan: Plan, seed: int, outputs: Tensor, targets: Tensor, failed: str, **facts: Any
+    plan: Plan,
+    seed: int,
+    outputs: Tensor,
+    targets: Tensor,
+    failed: str,
+    moved: Tensor | None = None,
+    **facts: Any,
 ) -> Outcome:
-    """Score one seed; outputs that are not finite are a failure."""
+    """Score one seed; outputs that are not finite are a failure.
+
+    Args:
+        plan: what was trained.
+        seed: the seed.
+        outputs: of the held-out part (n, …).
+        targets: the same part's.
+        failed: why training failed, or empty.
+        moved: outputs for images as `Plan.shifted` gave them.
+        facts: the other fields of the outcome.
+    """
     if not failed and not bool(outputs.isfinite().all()):
         failed = "nan"
     found = {} if failed else scores.score(plan.setup, plan.form.task, outputs, targets)
+    if moved is not None and not failed:
+        found["flips"] = scores.flips(moved)
     return Outcome(seed, found, failed=failed, **facts)

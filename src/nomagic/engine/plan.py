@@ -71,7 +71,7 @@ class Plan:
     """A setup with its data at hand; makes every member's parts on demand.
 
     Args:
-        setup: the setup; its data may be of any kind that `nomagic.data.as_data` takes.
+        setup: the setup; its data may be of any kind that `nomagic.datasets.as_data` takes.
         data: the same, already read.
 
     Raises:
@@ -157,15 +157,20 @@ class Plan:
         return rows[torch.randperm(len(rows), generator=random)]
 
     def batches(self, member: Member, epoch: int) -> Sequence[Tensor]:
-        """The rows of each batch of one epoch; a last one of a single sample is left out."""
+        """The rows of each batch of one epoch; a last one below an eighth of the others is left
+        out: norms over a batch need more, and the samples come in other epochs.
+        """
         parts = self.order(member, epoch).split(self.setup.batch_size)
-        return parts[:-1] if len(parts) > 1 and len(parts[-1]) == 1 else parts
+        return parts[:-1] if len(parts) > 1 and self._tiny(len(parts[-1])) else parts
+
+    def _tiny(self, count: int) -> bool:
+        return count == 1 or 8 * count < self.setup.batch_size
 
     def steps(self, member: Member) -> int:
         """Optimizer steps of the whole training."""
         size, count = self.setup.batch_size, len(self.part(member.seed).train)
         full, rest = divmod(count, size)
-        return self.setup.epochs * max(1, full + (rest > 1))
+        return self.setup.epochs * max(1, full + (rest > 0 and not self._tiny(rest)))
 
     def fetch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs and targets of these rows, in any shape of rows, on the device."""
@@ -182,6 +187,24 @@ class Plan:
         for step, values in zip(self.setup.inputs, fitted, strict=True):
             x = step.use(x, *values)
         return x
+
+    def shifted(self, member: Member) -> Tensor | None:
+        """Held-out images, and the same moved by one pixel in four directions (5, n, *shape).
+
+        None where the data are no images with classes.
+        """
+        shape = self.form.shape
+        if self.form.task != "classification" or len(shape) not in (2, 3) or self.form.tokens:
+            return None
+        if min(shape[-2:]) < SMALLEST or shape[-2] != shape[-1]:
+            return None
+        part = self.part(member.seed)
+        x = self.prepare(self.fetch(part.held[:SHIFTED])[0], part.fitted)
+        padded = x.reshape(len(x), -1, *shape[-2:])
+        padded = torch.nn.functional.pad(padded, (1, 1, 1, 1), mode="replicate")
+        high, wide = shape[-2:]
+        moved = [padded[..., i : i + high, j : j + wide] for i, j in DIRECTIONS]
+        return torch.stack([x, *(one.reshape(x.shape) for one in moved)])
 
     # -- networks -----------------------------------------------------------------------------
 
@@ -235,6 +258,12 @@ class Plan:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on)
 
 
+SMALLEST = 8
+"""Pixels that an image has at least in each direction."""
+SHIFTED = 256
+"""Held-out images that are moved."""
+DIRECTIONS = ((0, 1), (2, 1), (1, 0), (1, 2))
+"""Where the window lies on an image padded by one pixel."""
 FITTED = 20_000
 """Training inputs on which input steps are fitted."""
 

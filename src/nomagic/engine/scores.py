@@ -24,9 +24,9 @@ DEFAULT: dict[Task, str] = {
     "regression": "r2",
     "sequence": "loss",
 }
-LOWER = frozenset({"loss", "error", "mse", "mae", "rmse", "ece"})
+LOWER = frozenset({"loss", "error", "mse", "mae", "rmse", "ece", "flips"})
 """Metrics that are the better the lower."""
-PERCENT = frozenset({"accuracy", "error", "ece", "f1", "auc"})
+PERCENT = frozenset({"accuracy", "error", "ece", "f1", "auc", "flips"})
 """Metrics that are shares and are told in points."""
 
 
@@ -157,6 +157,12 @@ def _macro_f1(found: Tensor, classes: Tensor, count: int) -> float:
     both = torch.bincount(found, minlength=count) + torch.bincount(classes, minlength=count)
     present = both > 0
     return float((2 * true[present] / both[present]).mean())
+
+
+def flips(outputs: Tensor) -> float:
+    """The share of predictions that a shift by one pixel changes; outputs (5, n, classes)."""
+    found = outputs.argmax(-1)
+    return float((found[1:] != found[0]).double().mean())
 
 
 def calibration_error(confidence: Tensor, right: Tensor) -> float:

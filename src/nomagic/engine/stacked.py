@@ -12,7 +12,7 @@ import contextlib
 import copy
 import time
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -220,9 +220,7 @@ def outputs_of(plan: Plan, stack: Stack) -> tuple[Tensor, Tensor]:
         raise NotStackableError("the held-out parts differ in size")
     tensors = (stack.parameters, stack.frozen, stack.buffers)
 
-    def forward(tensors: Any, fitted: Any, x: Tensor) -> Tensor:
-        return functional_call(stack.skeleton, tensors, (plan.prepare(x, fitted),))
-
+    forward = _forward(plan, stack)
     outputs: list[Tensor] = []
     targets: list[Tensor] = []
     for rows in torch.stack(held).split(max(1, CHUNK // len(held)), dim=1):
@@ -231,6 +229,30 @@ def outputs_of(plan: Plan, stack: Stack) -> tuple[Tensor, Tensor]:
             outputs.append(torch.vmap(forward, randomness="different")(tensors, stack.fitted, x))
         targets.append(y)
     return torch.cat(outputs, 1).to(plan.dtype), torch.cat(targets, 1)
+
+
+def _forward(plan: Plan, stack: Stack, prepared: bool = False) -> Callable[..., Tensor]:
+    """One member's forward."""
+
+    def forward(tensors: Any, fitted: Any, x: Tensor) -> Tensor:
+        given = x if prepared else plan.prepare(x, fitted)
+        return functional_call(stack.skeleton, tensors, (given,))
+
+    return forward
+
+
+@torch.no_grad()
+def _shifted(plan: Plan, stack: Stack) -> Tensor | None:
+    """Each member's outputs for its shifted images: (members, 5, n, classes)."""
+    images = [plan.shifted(member) for member in stack.members]
+    if images[0] is None:
+        return None
+    x = torch.stack([one for one in images if one is not None])
+    tensors = (stack.parameters, stack.frozen, stack.buffers)
+    forward = torch.vmap(_forward(plan, stack, prepared=True), randomness="different")
+    with plan.autocast():
+        found = [forward(tensors, stack.fitted, x[:, i]) for i in range(x.shape[1])]
+    return torch.stack(found, 1).to(plan.dtype)
 
 
 def _judge(plan: Plan, stack: Stack, best: Best | None, epoch: int) -> Best:
@@ -265,6 +287,7 @@ def _conclude(
     began = time.perf_counter()
     outputs, targets = outputs_of(plan, stack)
     inference = (time.perf_counter() - began) / (outputs.shape[0] * outputs.shape[1])
+    moved = _shifted(plan, stack)
     curves = torch.stack(stack.curve, 1).tolist()
     size = sum(t[0].numel() for t in (*stack.parameters.values(), *stack.frozen.values()))
     failed, per = stack.failed.tolist(), plan.setup.members
@@ -275,6 +298,7 @@ def _conclude(
             plain.average(plan, list(outputs[i : i + per])),
             targets[i],
             failed="nan" if any(failed[i : i + per]) else "",
+            moved=None if moved is None else plain.average(plan, list(moved[i : i + per])),
             curve=curves[i][: epochs[i]],
             epochs=max(epochs[i : i + per]),
             seconds=seconds,
