@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nomagic import words
-from nomagic.engine import plain, scores
+from nomagic.engine import plain
 from nomagic.engine.plan import Member, Part, Plan
 from nomagic.glimpse import Glimpse
 from nomagic.trial.fingerprint import INSTALLED
@@ -130,7 +130,7 @@ def preflight(plan: Plan, seed: int) -> None:
     run.step(plan.batches(member, 0)[0])
     few = Part(part.train, part.held[:SCORED], part.fitted)
     outputs, targets = plain.outputs_of(plan, run.model, few)
-    scores.score(plan.setup, plan.form.task, outputs, targets)
+    plain.outcome(plan, seed, outputs, targets, failed="")
 
 
 def said(error: BaseException) -> str:

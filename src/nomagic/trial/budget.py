@@ -130,7 +130,7 @@ def scheme(
     pairs = next((n for n in reversed(PAIRS) if runs(kept, n) * run <= budget), PAIRS[0])
     least = runs(kept, pairs, lots=1) * run
     if least > budget:
-        raise BudgetError(_too_small(kept, budget, least, runs(kept, PAIRS[0]) * run))
+        raise BudgetError(_too_small(kept, max(0.0, budget), least, runs(kept, PAIRS[0]) * run))
     names = tuple(load.name for load in _arms(kept))
     return Scheme(names, pairs, screening(pairs), check(pairs), how, run)
 
@@ -144,7 +144,7 @@ def _too_small(loads: Sequence[Load], budget: float, least: float, whole: float)
     arms = f"{count} arms" if count > 1 else "one arm"
     fewer = "name fewer practices, " if count > 1 else ""
     return (
-        f"{spoken(budget)} is too little: one lot of {LOT} pairs of {arms} takes about "
-        f"{spoken(least)}, the shortest whole plan ({PAIRS[0]} pairs) {spoken(whole)}; "
-        f"{fewer}raise the budget, or shorten the setup's training"
+        f"the budget is too small: one lot of {LOT} pairs of {arms} takes about {spoken(least)}, "
+        f"the shortest whole plan ({PAIRS[0]} pairs) {spoken(whole)}, and {spoken(budget)} are "
+        f"left; {fewer}raise the budget, or shorten the setup's training"
     )

@@ -49,7 +49,7 @@ class Checking:
         if not names:
             return
         recipe, rate = self._variant(names)
-        baseline = self.contests[names[0]].baseline
+        own, baseline = self._baseline(names)
         self.without = {name: self._less(name, names, recipe, rate) for name in names}
         self._judge(recipe, baseline)
         kept = [name for name in names if self.found[name].decision == "HELPS"]
@@ -57,11 +57,16 @@ class Checking:
             recipe, _ = self._variant(kept, rate)
             self.runner.finish([(recipe, self.pairs), (baseline, self.pairs)])
         if kept:
-            rates = (self.contests[kept[0]].rates[0], rate)
-            self.whole = Contest(self.contests[kept[0]].candidate, baseline, recipe, rates)
+            self.whole = Contest(self._candidate(kept[0]), baseline, recipe, (own, rate))
             self.together = self._compare({"recipe": self.whole})["recipe"]
             if self.together.decision != "HELPS":
                 self.remarks.append("there is no recipe: together the tricks show no gain")
+
+    def _baseline(self, names: Sequence[str]) -> tuple[float, Variant]:
+        """The bare setup at the best rate that screening gave it, and that factor."""
+        known = [self.contests[name] for name in names]
+        best = next((one for one in known if one.screened), known[0])
+        return best.rates[0], best.baseline
 
     # -- which ----------------------------------------------------------------------------------
 
@@ -103,7 +108,7 @@ class Checking:
             table = {rate: self.runner.variant(setup, rate) for rate in RATES}
             self.runner.finish([(one, self.screening) for one in table.values()])
             scores = {rate: one.scores(self.screening) for rate, one in table.items()}
-            rate = pick(scores, self.contests[names[0]].rates[0])
+            rate = pick(scores, self._baseline(names)[0])
         return self.runner.variant(setup, rate), rate
 
     def _less(self, name: str, names: Sequence[str], recipe: Variant, rate: float) -> Contest:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from nomagic.engine import plain, processes, stacked
-from nomagic.engine.choose import How
+from nomagic.engine import processes, stacked
+from nomagic.engine.choose import How, train
 from nomagic.engine.plan import Outcome, Plan
 from nomagic.trial.arms import said
 from nomagic.trial.fingerprint import NoFingerprintError, fingerprint
@@ -90,9 +90,10 @@ class Runner:
         return self._variants[name]
 
     def _engine(self, plan: Plan) -> How:
-        if self.how == "stacked" and stacked.reason_against(plan):
-            return "plain" if processes.possible(plan) or processes.cores() < 2 else "processes"
-        return self.how
+        """The engine for a plan; one that cannot be stacked gets a process for each member."""
+        if self.how not in ("stacked", "stacks") or not stacked.reason_against(plan):
+            return self.how
+        return "plain" if processes.possible(plan) or processes.cores() < 2 else "processes"
 
     def finish(self, jobs: Sequence[tuple[Variant, Sequence[int]]]) -> None:
         """Have all these seeds trained, by this process or by others that share the store.
@@ -142,17 +143,11 @@ class Runner:
 
 
 def _trained(variant: Variant, seeds: Sequence[int]) -> Iterator[list[Outcome]]:
-    """The outcomes as they come: one by one, or all at once where they are trained so."""
-    if not seeds:
-        return
-    if variant.how == "stacked":
-        yield stacked.train(variant.plan, seeds)
-    elif variant.how == "processes":
-        for _, outcome in processes.finished(variant.plan, seeds):
-            yield [outcome]
-    else:
-        for seed in seeds:
-            yield plain.train(variant.plan, [seed])
+    """The outcomes in the portions in which they can be kept: all that are trained at once."""
+    portions = {"plain": 1, "processes": processes.cores()}
+    size = portions.get(variant.how, max(1, len(seeds)))
+    for start in range(0, len(seeds), size):
+        yield train(variant.plan, seeds[start : start + size], variant.how)
 
 
 def data_name(plan: Plan) -> str:

@@ -97,6 +97,10 @@ class Store:
         rows = self._base.execute("SELECT seed, outcome FROM runs WHERE setup = ?", (setup,))
         return {seed: Outcome(**json.loads(text)) for seed, text in rows if seed in wanted}
 
+    def count(self) -> int:
+        """How many finished runs there are."""
+        return self._base.execute("SELECT count(*) FROM runs").fetchone()[0]
+
     def save(self, setup: str, outcomes: Sequence[Outcome]) -> None:
         """Keep finished runs and give back their claims; the first of two equal runs stays."""
         now = time.time()

@@ -191,14 +191,15 @@ class Trying:
         return {rate: self.runner.variant(setup, rate) for rate in rates}
 
     def _contest(self, one: Candidate, before: Table, after: Table) -> Contest:
-        rate = pick(before, 1.0)
+        """Both sides with their rates; an arm that is not screened meets the setup as it is."""
+        rate = 1.0 if len(after) == 1 else pick(before, 1.0)
         own = pick(after, rate if rate in after else 1.0) if after else rate
         return Contest(
             candidate=one,
             baseline=self.runner.variant(one.arm.baseline or self.plan.setup, rate),
             arm=self.runner.variant(one.arm.setup, own),
             rates=(rate, own),
-            screened={"baseline": means(before), "arm": means(after)},
+            screened={"baseline": means(before), "arm": means(after)} if len(after) != 1 else {},
         )
 
     def _lots(self, looks: Sequence[int]) -> None:
@@ -245,23 +246,24 @@ class Trying:
 
     def _check(self) -> None:
         """Combine the winners and check them on fresh seeds."""
-        won = {name: self.judged[name].effect for name in self.judged if self._won(name)}
-        if won:
+        won = {name: one for name, one in self.contests.items() if self._won(name)}
+        if not won:
+            return
+        checking = Checking(
+            runner=self.runner,
+            contests=won,
+            judged={name: self.judged[name] for name in won},
+            screening=self.seeds("recipe screening", self.scheme.screening),
+            pairs=self.seeds("recipe check", self.scheme.check),
+            glimpse=self.seeds("glimpse", 1)[0],
+        )
+        try:
             self._say("recipe check on fresh seeds")
-            checking = Checking(
-                runner=self.runner,
-                contests={name: self.contests[name] for name in won},
-                judged=self.judged,
-                screening=self.seeds("recipe screening", self.scheme.screening),
-                pairs=self.seeds("recipe check", self.scheme.check),
-                glimpse=self.seeds("glimpse", 1)[0],
-            )
-            try:
-                checking.run()
-            finally:
-                self.checked = checking.verdicts(self.context)
-                self.remarks += checking.remarks
-                self.recipe = checking.recipe(self.recipe, self.context)
+            checking.run()
+        finally:
+            self.checked = checking.verdicts(self.context)
+            self.remarks += checking.remarks
+            self.recipe = checking.recipe(self.recipe, self.context)
 
     def _won(self, name: str) -> bool:
         """Whether an arm helps the user's own setup."""
