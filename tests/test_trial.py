@@ -735,6 +735,6 @@ def test_ctrl_c_ends_with_130_and_what_is_known(folder: Path):
             break
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "interrupted; this is what is known" in out
     assert "Traceback" not in err

@@ -15,6 +15,7 @@ from nomagic.engine.choose import How, train
 from nomagic.engine.plan import Outcome, Plan
 from nomagic.trial.arms import said
 from nomagic.trial.fingerprint import NoFingerprintError, fingerprint
+from nomagic.trial.interrupt import Interrupt
 from nomagic.trial.store import Store
 from nomagic.words import Setup
 
@@ -76,6 +77,7 @@ class Runner:
         self.how: How = how
         self.seconds = seconds
         self.deadline = math.inf
+        self.interrupt = Interrupt()
         self.source = data_name(plan)
         self._variants: dict[str, Variant] = {}
 
@@ -129,6 +131,7 @@ class Runner:
                 self.store.save(variant.name, outcomes)
                 variant.known |= {outcome.seed: outcome for outcome in outcomes}
         except Exception as error:
+            self.interrupt.check()
             variant.broken = said(error)
         finally:
             self.store.release(variant.name, ours)
@@ -138,6 +141,7 @@ class Runner:
         return bool(ours)
 
     def _in_time(self, seconds: float) -> None:
+        self.interrupt.check()
         if time.monotonic() + seconds > self.deadline:
             raise OutOfTimeError
 

@@ -169,6 +169,8 @@ class Store:
     @contextmanager
     def _writing(self) -> Generator[None]:
         """One transaction; another process that writes is waited for."""
+        if self._base.in_transaction:  # Ctrl-C came between two lines
+            self._base.execute("ROLLBACK")
         self._base.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -98,7 +98,8 @@ class Trying:
         ending: Ending = "finished"
         try:
             if self.found:
-                self._stages()
+                with self.runner.interrupt:
+                    self._stages()
         except OutOfTimeError:
             ending = "out of time"
         except KeyboardInterrupt:
