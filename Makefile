@@ -45,6 +45,7 @@ bench: env
 
 docs: env
 	$(BIN)/python -m nomagic.report.json > docs/json.schema.json
+	$(BIN)/python -m nomagic.report.verdicts > docs/try.schema.json
 
 picture: env
 	$(BIN)/python docs/picture.py > docs/report.svg
