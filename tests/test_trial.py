@@ -30,7 +30,7 @@ from nomagic.report import verdicts as machines
 from nomagic.report.lines import console
 from nomagic.trial import budget, recipe, runs
 from nomagic.trial import trying as stages
-from nomagic.trial.arms import TrialError
+from nomagic.trial.arms import Candidate, TrialError, varied
 from nomagic.trial.budget import BudgetError, Load
 from nomagic.trial.run import smallest, try_
 from nomagic.trial.screening import pick
@@ -345,6 +345,13 @@ def test_an_extension_goes_on_where_the_plan_ended():
     assert longer.verdicts[0].pairs > first.verdicts[0].pairs
     kept = trying(tie, store=store, seed=seed, worth=1e-9).run()
     assert kept.pairs == longer.pairs, "once declared, an extension is part of the plan"
+
+
+def test_the_first_arm_of_each_practice_comes_first():
+    two = practice("two", Arm("one", SETUP), Arm("other", SETUP))
+    found = [Candidate(two, Arm(name, SETUP)) for name in ("one", "other")]
+    found.append(Candidate(LONGER, Arm("longer", SETUP)))
+    assert [one.arm.name for one in varied(found)] == ["one", "longer", "other"]
 
 
 @pytest.mark.parametrize(

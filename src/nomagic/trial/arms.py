@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,6 +88,16 @@ def candidates(
                 proposed = NotApplicable(reason)
             settled.append(_settled(practice, proposed))
     return found, settled
+
+
+def varied(found: Sequence[Candidate]) -> list[Candidate]:
+    """The first arm of each practice before the second of any."""
+    counts = Counter[str]()
+    turns: list[int] = []
+    for one in found:
+        turns.append(counts[one.practice.name])
+        counts[one.practice.name] += 1
+    return [found[index] for index in sorted(range(len(found)), key=turns.__getitem__)]
 
 
 def _proposed(practice: Practice, setup: Setup, seen: Glimpse) -> list[Arm | Proof | NotApplicable]:

@@ -87,7 +87,7 @@ class Runner:
         name = setup_name(changed, self.source)
         if name not in self._variants:
             plan = Plan(changed, self.plan.data)
-            seconds = self.seconds * changed.members / self.plan.setup.members
+            seconds = self.seconds * load(changed, self.plan.setup)
             self._variants[name] = Variant(plan, name, self._engine(plan), seconds)
         return self._variants[name]
 
@@ -144,6 +144,11 @@ class Runner:
         self.interrupt.check()
         if time.monotonic() + seconds > self.deadline:
             raise OutOfTimeError
+
+
+def load(setup: Setup, other: Setup) -> float:
+    """About what a run of one setup takes, in runs of another."""
+    return setup.members * setup.epochs / (other.members * other.epochs)
 
 
 def _trained(variant: Variant, seeds: Sequence[int]) -> Iterator[list[Outcome]]:

@@ -61,6 +61,7 @@ class Store:
 
     def __init__(self, file: Path | str | None = None) -> None:
         self.file = str(file) if file else ":memory:"
+        self.kept = bool(file)
         self.me = Me(socket.gethostname(), os.getpid(), uuid.uuid4().hex)
         try:
             self._base = sqlite3.connect(self.file, timeout=PATIENCE, isolation_level=None)

@@ -18,7 +18,7 @@ from nomagic.trial.arms import Candidate, TrialError
 from nomagic.trial.budget import Load, Scheme
 from nomagic.trial.checking import Checking
 from nomagic.trial.fingerprint import fingerprint
-from nomagic.trial.runs import OutOfTimeError, Runner, Variant, setup_name
+from nomagic.trial.runs import OutOfTimeError, Runner, Variant, load, setup_name
 from nomagic.trial.screening import RATES, Table, means, pick
 from nomagic.trial.statistics import LOT, Judgement, Pairs, first_look, judge, lots
 from nomagic.trial.store import Store
@@ -86,6 +86,8 @@ class Trying:
         seen = arms.glimpse(plan, seed)
         self.context = verdicts.context(plan, seen)
         found, self.settled = arms.candidates(plan, ask.practices, seen, seed)
+        if not ask.everything:
+            found = arms.varied(found)
         if found:
             self._plan_arms(found)
 
@@ -105,10 +107,12 @@ class Trying:
         except KeyboardInterrupt:
             ending = "interrupted"
         self.phase = ""
+        if ending != "finished" and self.store.kept:
+            self.remarks.append("the same command goes on from here; finished runs are kept")
         return self.trial(ending)
 
     def _stages(self) -> None:
-        self.runner.deadline = self.ask.deadline - self._reserve()
+        self.runner.deadline = self.ask.deadline
         self._screen()
         self._lots(self.looks)
         if self.extension:
@@ -123,14 +127,13 @@ class Trying:
         plan, ask = self.plan, self.ask
         what = [(one.name, setup_name(one.arm.setup, ""), one.arm.rates) for one in found]
         asked = (plan.metric, ask.worth, ask.everything, ask.seed)
-        runner = Runner(plan, self.store, self._say)
+        self.runner = runner = Runner(plan, self.store, self._say)
         name = fingerprint(runner.source, setup_name(plan.setup, ""), what, asked)
         stored = self.store.plan(name)
         if stored is None:
             stored = self.store.keep(name, self._measured(found).plain())
         self.scheme = scheme = Scheme.of(stored)
         runner.how, runner.seconds = scheme.how, scheme.seconds
-        self.runner = runner
         self.looks = lots(scheme.pairs)
         self.extension = self._extension(name)
         left = [one.arm.name for one in found if one.name not in scheme.arms]
@@ -142,21 +145,38 @@ class Trying:
         self.found = [one for one in found if one.name in scheme.arms]
 
     def _measured(self, found: Sequence[Candidate]) -> Scheme:
-        self._say("measuring which engine is fastest")
+        """A plan from what runs take: a few steps choose the engine, then a few runs are timed."""
+        self._say("measuring how long runs take")
         choice = choose(self.plan)
-        baselines = {id(one.arm.baseline): one.arm.baseline for one in found}
-        members = self.plan.setup.members
-        loads = [
-            Load("", (one or self.plan.setup).members / members, len(RATES), baseline=True)
-            for one in baselines.values()
-        ]
-        loads += [
-            Load(one.name, one.arm.setup.members / members, _screened(one.arm.rates))
-            for one in found
-        ]
-        left = self.ask.deadline - time.monotonic()
+        self.runner.how, self.runner.seconds = choice.how, choice.seconds
+        loads = self._loads(found)
         everything = self.ask.everything
-        return budget.scheme(loads, left, choice.seconds, choice.how, everything=everything)
+        left = self.ask.deadline - time.monotonic()
+        budget.scheme(loads, left, choice.seconds, choice.how, everything=everything)
+        seconds = self._timed()
+        left = self.ask.deadline - time.monotonic()
+        return budget.scheme(loads, left, seconds, choice.how, everything=everything)
+
+    def _timed(self) -> float:
+        """Seconds of a run, from those that screening begins with."""
+        baseline = self.runner.variant(self.plan.setup)
+        rows = self.seeds("screening", budget.screening(budget.PAIRS[-1]))
+        self.runner.finish([(baseline, rows)])
+        if baseline.broken:
+            raise TrialError(f"a run of the setup raised: {baseline.broken}")
+        return baseline.seconds
+
+    def _loads(self, found: Sequence[Candidate]) -> list[Load]:
+        """What the baselines and the arms cost, beside a run of the user's setup."""
+        setup = self.plan.setup
+        baselines = {id(one.arm.baseline): one.arm.baseline or setup for one in found}
+        return [
+            *(Load("", load(one, setup), len(RATES), baseline=True) for one in baselines.values()),
+            *(
+                Load(one.name, load(one.arm.setup, setup), _screened(one.arm.rates))
+                for one in found
+            ),
+        ]
 
     def _extension(self, name: str) -> tuple[int, ...]:
         """The looks of the extension, if it is or was declared."""
@@ -166,8 +186,9 @@ class Trying:
         return lots(declared["pairs"], after=self.scheme.pairs) if declared else ()
 
     def _reserve(self) -> float:
-        """Seconds kept for the recipe check."""
-        return budget.check_runs(self.scheme.pairs, len(self.found)) * self.scheme.seconds
+        """Seconds kept for the recipe check, as soon as there is something to check."""
+        won = sum(self._won(name) for name in self.judged)
+        return budget.check_runs(self.scheme.pairs, won) * self.scheme.seconds if won else 0.0
 
     # -- stages ---------------------------------------------------------------------------------
 
@@ -210,6 +231,7 @@ class Trying:
             if not live:
                 return
             rows = self.seeds("trial", look)
+            self.runner.deadline = self.ask.deadline - self._reserve()
             self._say(f"pairs {look - LOT + 1} to {look} of {self.scheme.pairs}")
             self.runner.finish([(one.baseline, rows) for one in live])
             self.runner.finish([(one.arm, rows) for one in live])
