@@ -14,8 +14,8 @@ PAIRS = (16, 24, 32, 48)
 """Pairs of each arm that a plan may have."""
 CHECKED = 24
 """Pairs of the recipe check at most."""
-WINNERS = 2
-"""Winners that time for the recipe check is kept for."""
+WINNERS = 1
+"""Winners that a plan keeps time for the recipe check of; most arms have no effect."""
 SLACK = 1.15
 """Runs are expected to take so much longer than measured."""
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -103,13 +103,13 @@ def runs(loads: Sequence[Load], pairs: int, lots: int | None = None) -> float:
     """Runs of the whole plan, in runs of the baseline; or of its first lots, without the check."""
     each = pairs if lots is None else lots * LOT
     main = sum(load.weight * (each + load.rates * screening(pairs)) for load in loads)
-    return main if lots else main + check_runs(pairs, sum(not load.baseline for load in loads))
+    return main if lots else main + check_runs(pairs, WINNERS)
 
 
-def check_runs(pairs: int, arms: int) -> float:
-    """Runs kept for the recipe check: baseline, recipe, the recipe without each, its rates."""
-    winners = min(arms, WINNERS)
-    return (2 + (winners if winners > 1 else 0)) * check(pairs) + 3 * screening(pairs)
+def check_runs(pairs: int, winners: int) -> float:
+    """Runs of the recipe check: baseline, recipe, and beyond one winner its rates and leavings."""
+    more = winners * check(pairs) + 3 * screening(pairs) if winners > 1 else 0
+    return 2 * check(pairs) + more
 
 
 def scheme(

@@ -118,7 +118,7 @@ class Checking:
         if not others:
             return replace(contest, arm=recipe)
         less, _ = self._variant(others, rate)
-        return replace(contest, baseline=less, arm=recipe, rates=(rate, rate))
+        return replace(contest, baseline=less, arm=recipe)
 
     # -- how well -------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -107,9 +107,16 @@ class Trying:
         except KeyboardInterrupt:
             ending = "interrupted"
         self.phase = ""
-        if ending != "finished" and self.store.kept:
-            self.remarks.append("the same command goes on from here; finished runs are kept")
+        self.remarks += self._next(ending)
         return self.trial(ending)
+
+    def _next(self, ending: Ending) -> Iterator[str]:
+        """What can be done about arms that are still open."""
+        if ending != "finished":
+            if self.store.kept:
+                yield "the same command goes on from here; finished runs are kept"
+        elif not self.extension and any(one.decision == "OPEN" for one in self.judged.values()):
+            yield "open arms can be given as many pairs again, once: --extend"
 
     def _stages(self) -> None:
         self.runner.deadline = self.ask.deadline
