@@ -22,7 +22,8 @@ $(READY): pyproject.toml
 
 demo: env
 	$(BIN)/nomagic check --json digits.json examples/digits.py
-	@echo "the same report for machines: digits.json"
+	$(BIN)/nomagic try digits batch-norm relu-after-maxpool --budget 90s --json try.json --recipe recipe.toml
+	@echo "the same reports for machines: digits.json and try.json; what was proven to help: recipe.toml"
 
 test: env
 	$(BIN)/pytest -q -n auto -m "not slow" $(TESTS)

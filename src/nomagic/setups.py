@@ -191,6 +191,10 @@ def _image(name: str, epochs: int, **fields: Any) -> Setup:
     return Setup(name, nets.image_cnn, epochs=epochs, name=name, **fields)
 
 
+def _digits() -> Setup:
+    return _image("digits", 10, optimizer=_faster())
+
+
 def _table(name: str, epochs: int, **fields: Any) -> Setup:
     from nomagic.parts import nets
 
@@ -224,7 +228,7 @@ def _series() -> Setup:
 
 
 BUILTIN: dict[str, Callable[[], Setup]] = {
-    "digits": partial(_image, "digits", 20, batch_size=32),
+    "digits": _digits,
     "wine": partial(_table, "wine", 40, batch_size=16),
     "breast-cancer": partial(_table, "breast-cancer", 20, batch_size=32),
     "diabetes": partial(_table, "diabetes", 20, batch_size=32),

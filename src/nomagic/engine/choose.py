@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -39,15 +39,24 @@ class Choice:
     reasons: dict[str, str] = field(default_factory=dict[str, str])
 
 
+def finished(plan: Plan, seeds: Sequence[int], how: How) -> Iterator[list[Outcome]]:
+    """Train these seeds with one engine; outcomes in the portions in which they finish.
+
+    They are the same up to rounding, whichever the engine.
+    """
+    if how == "plain":
+        yield from (plain.train(plan, [seed]) for seed in seeds)
+    elif how == "stacked":
+        yield stacked.train(plan, seeds)
+    else:
+        inner = plain.train if how == "processes" else stacked.train
+        yield from processes.finished(plan, seeds, inner)
+
+
 def train(plan: Plan, seeds: Sequence[int], how: How) -> list[Outcome]:
-    """Train these seeds with one engine; the same outcomes up to rounding, whichever it is."""
-    trainers: dict[str, Callable[[Plan, Sequence[int]], list[Outcome]]] = {
-        "stacked": stacked.train,
-        "stacks": lambda plan, seeds: processes.train(plan, seeds, stacked.train),
-        "processes": processes.train,
-        "plain": plain.train,
-    }
-    return trainers[how](plan, seeds)
+    """The same, all at once and in the order of the seeds."""
+    found = {one.seed: one for part in finished(plan, seeds, how) for one in part}
+    return [found[seed] for seed in seeds]
 
 
 def choose(plan: Plan, size: int = 8) -> Choice:

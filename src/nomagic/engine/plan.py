@@ -260,7 +260,7 @@ class Plan:
 
 SMALLEST = 8
 """Pixels that an image has at least in each direction."""
-SHIFTED = 256
+SHIFTED = 128
 """Held-out images that are moved."""
 DIRECTIONS = ((0, 1), (2, 1), (1, 0), (1, 2))
 """Where the window lies on an image padded by one pixel."""

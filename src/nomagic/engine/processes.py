@@ -48,6 +48,18 @@ def train(
 ) -> list[Outcome]:
     """Train the seeds in several processes; the outcomes in the order of the seeds.
 
+    Takes and raises what `finished` does.
+    """
+    parts = finished(plan, seeds, inner, workers)
+    found = {outcome.seed: outcome for part in parts for outcome in part}
+    return [found[seed] for seed in seeds]
+
+
+def finished(
+    plan: Plan, seeds: Sequence[int], inner: Trainer = plain.train, workers: int | None = None
+) -> Iterator[list[Outcome]]:
+    """Train the seeds in several processes; outcomes as they finish.
+
     Args:
         plan: what is trained.
         seeds: the seeds.
@@ -60,22 +72,21 @@ def train(
         Exception: what a worker's training raised.
     """
     count = min(workers or cores(), len(seeds))
-    size = 1 if inner is plain.train else min(SHARE, -(-len(seeds) // count))
-    parts = [list(seeds[i : i + size]) for i in range(0, len(seeds), size)]
+    size = 1 if inner is plain.train else min(SHARE, -(-len(seeds) // max(1, count)))
+    parts = [list(seeds[i : i + size]) for i in range(0, len(seeds), max(1, size))]
     for seed in seeds:
         plan.part(seed)  # read and split once, before the fork
-    found = dict(_finished(plan, parts, inner, count))
-    return [outcome for number in range(len(parts)) for outcome in found[number]]
+    yield from _finished(plan, parts, inner, count)
 
 
 def _finished(
     plan: Plan, parts: list[list[int]], inner: Trainer, count: int
-) -> Iterator[tuple[int, list[Outcome]]]:
-    """The parts' outcomes as they finish, by their numbers."""
+) -> Iterator[list[Outcome]]:
+    """The parts' outcomes as they finish."""
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     context: Any = multiprocessing.get_context(method)
     workers: dict[Connection, Any] = {}
-    waiting = list(enumerate(parts))
+    waiting = list(parts)
     try:
         for _ in range(min(count, len(parts))):
             ours, theirs = context.Pipe()
@@ -97,9 +108,9 @@ def _finished(
             worker.terminate()
 
 
-def _receive(pipe: Connection, worker: Any) -> tuple[int, list[Outcome]]:
+def _receive(pipe: Connection, worker: Any) -> list[Outcome]:
     try:
-        number, outcomes = pipe.recv()
+        outcomes: Any = pipe.recv()
     except EOFError:
         worker.join(1)
         raise WorkerError(
@@ -108,7 +119,7 @@ def _receive(pipe: Connection, worker: Any) -> tuple[int, list[Outcome]]:
         ) from None
     if isinstance(outcomes, BaseException):
         raise outcomes
-    return number, outcomes
+    return outcomes
 
 
 def _work(plan: Plan, inner: Trainer, pipe: Connection) -> None:
@@ -116,10 +127,10 @@ def _work(plan: Plan, inner: Trainer, pipe: Connection) -> None:
     torch.set_num_threads(1)
     while True:
         try:
-            number, seeds = pipe.recv()
+            seeds = pipe.recv()
         except EOFError:
             return
         try:
-            pipe.send((number, inner(plan, seeds)))
+            pipe.send(inner(plan, seeds))
         except Exception as error:
-            pipe.send((number, error))
+            pipe.send(error)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
 from nomagic.engine import processes, stacked
-from nomagic.engine.choose import How, train
+from nomagic.engine.choose import How, finished
 from nomagic.engine.plan import Outcome, Plan
 from nomagic.trial.arms import said
 from nomagic.trial.fingerprint import NoFingerprintError, fingerprint
@@ -127,7 +127,7 @@ class Runner:
         ours = self.store.claim(variant.name, missing, expected)
         began = time.perf_counter()
         try:
-            for outcomes in _trained(variant, ours):
+            for outcomes in finished(variant.plan, ours, variant.how) if ours else ():
                 self.store.save(variant.name, outcomes)
                 variant.known |= {outcome.seed: outcome for outcome in outcomes}
         except Exception as error:
@@ -149,14 +149,6 @@ class Runner:
 def load(setup: Setup, other: Setup) -> float:
     """About what a run of one setup takes, in runs of another."""
     return setup.members * setup.epochs / (other.members * other.epochs)
-
-
-def _trained(variant: Variant, seeds: Sequence[int]) -> Iterator[list[Outcome]]:
-    """The outcomes in the portions in which they can be kept: all that are trained at once."""
-    portions = {"plain": 1, "processes": processes.cores()}
-    size = portions.get(variant.how, max(1, len(seeds)))
-    for start in range(0, len(seeds), size):
-        yield train(variant.plan, seeds[start : start + size], variant.how)
 
 
 def data_name(plan: Plan) -> str:
