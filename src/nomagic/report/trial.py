@@ -141,7 +141,7 @@ def _word(verdict: Verdict) -> Text:
         word += ", FASTER"
     found = Text(word, ORDER[verdict.decision])
     if verdict.decision == "OPEN" and verdict.needed:
-        found.append(f" (about {verdict.needed} pairs would settle it)", "dim")
+        found.append(f" (~{verdict.needed} pairs)", "dim")
     if any(verdict.failures):
         baseline, arm = verdict.failures
         found.append(f" ({baseline} runs of the baseline failed, {arm} of the arm)", "dim")
