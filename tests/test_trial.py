@@ -277,7 +277,7 @@ def test_what_is_in_the_store_is_not_trained_again(monkeypatch: pytest.MonkeyPat
     def never(*_: object) -> Iterator[object]:
         raise AssertionError("a run was trained again")
 
-    monkeypatch.setattr(runs, "finished", never)
+    monkeypatch.setattr(runs, "_trained", never)
     again = trying(LONGER, store=store).run()
     assert again.verdicts == first.verdicts
     assert again.recipe == first.recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
@@ -127,7 +127,7 @@ class Runner:
         ours = self.store.claim(variant.name, missing, expected)
         began = time.perf_counter()
         try:
-            for outcomes in finished(variant.plan, ours, variant.how) if ours else ():
+            for outcomes in _trained(variant, ours):
                 self.store.save(variant.name, outcomes)
                 variant.known |= {outcome.seed: outcome for outcome in outcomes}
         except Exception as error:
@@ -149,6 +149,12 @@ class Runner:
 def load(setup: Setup, other: Setup) -> float:
     """About what a run of one setup takes, in runs of another."""
     return setup.members * setup.epochs / (other.members * other.epochs)
+
+
+def _trained(variant: Variant, seeds: Sequence[int]) -> Iterator[list[Outcome]]:
+    """The outcomes as they finish."""
+    if seeds:
+        yield from finished(variant.plan, seeds, variant.how)
 
 
 def data_name(plan: Plan) -> str:
