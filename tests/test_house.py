@@ -15,13 +15,14 @@ FLOORS = (
     ("words", "sources", "frames", "glimpse"),
     ("config", "suppress", "parts", "report", "script"),
     ("probes", "replay", "subject", "mixer", "datasets"),
-    ("practices", "taps", "engine", "setups"),
+    ("practices", "taps", "engine", "setups", "described"),
     ("catalog",),
     ("checking", "trial"),
+    ("fit",),
     ("__init__", "__main__"),
 )
 TORCH = frozenset(
-    ("taps", "parts", "replay", "subject", "mixer", "datasets", "engine", "setups", "trial")
+    ("taps", "parts", "replay", "subject", "mixer", "datasets", "engine", "setups", "trial", "fit")
 )
 """Parts that are themselves imported on demand and may import torch at once."""
 HEIGHT = {part: height for height, floor in enumerate(FLOORS) for part in floor}

@@ -24,7 +24,6 @@ from nomagic.config import nearest
 from nomagic.words import InputStep, Setup
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.optim import Optimizer
 
 
@@ -172,17 +171,11 @@ def _others(module: ModuleType, attribute: str, named: str) -> str:
 # -- built-in setups --------------------------------------------------------------------------
 
 
-def _fit(x: Tensor) -> tuple[Tensor, ...]:
-    deviation = x.std(0, correction=0)
-    return x.mean(0), deviation.where(deviation > 0, 1.0)
+def _standardised() -> tuple[InputStep, ...]:
+    """Each number of the input with mean 0 and deviation 1 over the training part."""
+    from nomagic.parts.scaling import mean_and_deviation, standardise
 
-
-def _use(x: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    return (x - mean) / deviation
-
-
-STANDARDISE = InputStep("standardise-input", _fit, _use)
-"""Each number of the input with mean 0 and deviation 1 over the training part."""
+    return (InputStep("standardise-input", mean_and_deviation, standardise),)
 
 
 def _image(name: str, epochs: int, **fields: Any) -> Setup:
@@ -198,7 +191,7 @@ def _digits() -> Setup:
 def _table(name: str, epochs: int, **fields: Any) -> Setup:
     from nomagic.parts import nets
 
-    steps = (STANDARDISE,)
+    steps = _standardised()
     return Setup(name, nets.mlp, epochs=epochs, inputs=steps, name=name, **fields)
 
 

@@ -408,3 +408,56 @@ class Trial:
     ending: Literal["", "finished", "out of time", "interrupted"] = ""
     context: dict[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+
+
+# -- fit: stages, pictures ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line, set of points or set of bars of a `Picture`.
+
+    ``x`` may be words (bars); ``low`` and ``high`` are the ends of a band or of intervals, empty
+    where there are none. A ``guide`` is a line to compare with, such as perfect calibration.
+    """
+
+    name: str
+    x: tuple[float, ...] | tuple[str, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    kind: Literal["line", "points", "bars", "guide"] = "line"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture as data: what it shows, its axes with their units, and its series.
+
+    ``says`` is one sentence on what one sees, which stands below it and for it where it cannot
+    be seen. ``log`` names the axes that are logarithmic: "", "x", "y" or "xy".
+    """
+
+    title: str
+    says: str
+    x: str
+    y: str
+    series: tuple[Series, ...]
+    log: Literal["", "x", "y", "xy"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a fit: the evidence, and what it changes in the setup for the next one.
+
+    ``says`` are sentences for people, ``numbers`` plain values for machines, ``change`` the fields
+    of the setup that it sets, as `nomagic.described` writes them. ``skipped`` says why it did
+    nothing.
+    """
+
+    name: str
+    says: tuple[str, ...] = ()
+    numbers: dict[str, Any] = field(default_factory=dict)
+    pictures: tuple[Picture, ...] = ()
+    change: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    skipped: str = ""

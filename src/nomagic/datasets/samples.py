@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset, Subset, default_collate
 
 from nomagic.words import Form, Task
 
@@ -57,6 +57,23 @@ class Data:
             x, y = (t.reshape(*rows.shape, *t.shape[1:]) for t in (x, y))
             y = y.float() if self.task in ("binary", "multi-label") else y
         return (x.float() / 255 if x.dtype == torch.uint8 else x), y
+
+    def subset(self, rows: Tensor) -> Data:
+        """Some of the samples, in the order of ``rows``; the form stays that of the whole.
+
+        A split that the source came with is left behind.
+        """
+        held = isinstance(self.x, Tensor)
+        assert held == (self.y is not None), "targets come with inputs in memory"
+        part = replace(
+            self,
+            x=self.x[rows] if isinstance(self.x, Tensor) else Subset(self.x, rows.tolist()),
+            y=None if self.y is None else self.y[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            test_rows=None,
+        )
+        vars(part)["form"] = self.form
+        return part
 
     @cached_property
     def form(self) -> Form:

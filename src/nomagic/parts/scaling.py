@@ -30,6 +30,11 @@ def mean_and_deviation(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, deviation.masked_fill(constant, 1.0)
 
 
+def standardise(x: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Inputs (…, *shape) in deviations from their mean."""
+    return (x - mean) / deviation
+
+
 def bounds(x: Tensor) -> tuple[Tensor, Tensor]:
     """The least and the largest number of inputs (n, *shape), to be broadcast against one.
 

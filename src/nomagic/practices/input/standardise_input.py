@@ -23,14 +23,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from nomagic.glimpse import Glimpse
 from nomagic.probes.inputs import Column, Input, Inputs
 from nomagic.words import Arm, CouldNotLook, Finding, InputStep, NotApplicable, Outcome, Setup
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 SOURCES = ("BYU", "LEC98", "CS231")
 
@@ -110,7 +106,7 @@ def finding(seen: Input, message: str, column: Column, count: int = 0) -> Findin
 
 def apply(setup: Setup, glimpse: Glimpse) -> Iterator[Arm | NotApplicable]:
     """Inputs with mean 0 and deviation 1."""
-    from nomagic.parts.scaling import mean_and_deviation, seen
+    from nomagic.parts.scaling import mean_and_deviation, seen, standardise
 
     if not glimpse.raw.is_floating_point():
         yield NotApplicable(f"the inputs are {glimpse.raw.dtype}, no numbers to be scaled")
@@ -125,8 +121,3 @@ def apply(setup: Setup, glimpse: Glimpse) -> Iterator[Arm | NotApplicable]:
     step = InputStep("standardise", mean_and_deviation, standardise)
     what = "mean 0 and deviation 1 for each feature or channel"
     yield Arm("standardise-input", replace(setup, inputs=(*setup.inputs, step)), what)
-
-
-def standardise(x: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """Inputs (…, *shape) in deviations from their mean."""
-    return (x - mean) / deviation

@@ -1,0 +1,1 @@
+"""Trains a setup by the recipe, with the evidence at every step."""
