@@ -461,3 +461,27 @@ class Stage:
     change: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     skipped: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What `nomagic.fit` did, and what it shows on the way: the stages so far, in order.
+
+    ``points`` says that the metric is a share and is told in points of a hundred. ``phase`` is what
+    goes on now, ``left`` the seconds left of the budget. ``ending`` is empty until it is over.
+    ``score`` is what the model that was saved in ``directory`` reached on the test part, which no
+    stage had seen.
+    """
+
+    setup: str
+    metric: str
+    points: bool
+    directory: str
+    stages: tuple[Stage, ...] = ()
+    score: dict[str, float] = field(default_factory=dict)
+    phase: str = ""
+    seconds: float = 0.0
+    left: float = float("inf")
+    ending: Literal["", "finished", "stopped", "interrupted"] = ""
+    context: dict[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
