@@ -214,17 +214,23 @@ def _clip(parameters: dict[str, Tensor], limit: float) -> None:
 @torch.no_grad()
 def outputs_of(plan: Plan, stack: Stack) -> tuple[Tensor, Tensor]:
     """Outputs and targets of each member's held-out part: (members, samples, …)."""
-    stack.skeleton.eval()
     held = [plan.part(member.seed).held for member in stack.members]
     if len({len(rows) for rows in held}) > 1:
         raise NotStackableError("the held-out parts differ in size")
+    return outputs_for(plan, stack, torch.stack(held))
+
+
+@torch.no_grad()
+def outputs_for(plan: Plan, stack: Stack, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Each member's outputs and targets of its rows (members, n): (members, n, …)."""
+    stack.skeleton.eval()
     tensors = (stack.parameters, stack.frozen, stack.buffers)
 
     forward = _forward(plan, stack)
     outputs: list[Tensor] = []
     targets: list[Tensor] = []
-    for rows in torch.stack(held).split(max(1, CHUNK // len(held)), dim=1):
-        x, y = plan.fetch(rows)
+    for some in rows.split(max(1, CHUNK // len(rows)), dim=1):
+        x, y = plan.fetch(some)
         with plan.autocast():
             outputs.append(torch.vmap(forward, randomness="different")(tensors, stack.fitted, x))
         targets.append(y)
