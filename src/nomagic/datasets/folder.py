@@ -89,18 +89,19 @@ def adult(folder: Path) -> Data:
 
 def table(name: str, frame: Any, target: str, rows: tuple[Tensor, Tensor] | None = None) -> Data:
     """Classes from a frame and the name of its target column."""
-    x, y, remarks = tables.coded(frame, target)
+    x, y, coding, remarks = tables.coded(frame, target)
     inputs = torch.from_numpy(x)
     found, task, labels = targets.read(inputs, y, None, ())
-    return Data(name, inputs, found, task, labels, test_rows=rows, remarks=remarks)
+    return Data(name, inputs, found, task, labels, test_rows=rows, remarks=remarks, coding=coding)
 
 
 def california_housing(folder: Path) -> Data:
     """The median value of houses in 20,640 districts, in 100,000 dollars; capped at 5."""
     columns = _csv(folder / "california_housing.csv.gz")
-    x, y, remarks = tables.coded(columns, "median_house_value")
+    x, y, coding, remarks = tables.coded(columns, "median_house_value")
     target = torch.from_numpy(y.astype(np.float32)) / 100_000
-    return Data("california-housing", torch.from_numpy(x), target, "regression", remarks=remarks)
+    inputs = torch.from_numpy(x)
+    return Data("california-housing", inputs, target, "regression", remarks=remarks, coding=coding)
 
 
 def tinyshakespeare(folder: Path) -> Data:

@@ -95,10 +95,12 @@ def _from_frame(
 ) -> Data:
     if not isinstance(frame, dict) and not hasattr(frame, "columns"):
         raise DataError(f"the data is {told(frame)} and the name {column!r}; {EXPECTED}")
-    x, y, remarks = tables.coded(frame, column)
+    x, y, coding, remarks = tables.coded(frame, column)
     inputs = arrays.tensor(x, "the frame")
     target, found, names = targets.read(inputs, y, task, labels)
-    return Data(name or column, inputs, target, found, names, groups, remarks=remarks)
+    return Data(
+        name or column, inputs, target, found, names, groups, remarks=remarks, coding=coding
+    )
 
 
 def _check_order(x: Any, y: Any) -> None:

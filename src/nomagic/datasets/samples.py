@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset, default_collate
 
 from nomagic.words import Form, Task
+
+if TYPE_CHECKING:
+    from nomagic.datasets.tables import Coding
 
 SCANNED = 10_000
 """Items of a Dataset that are read at most to learn its classes or its vocabulary."""
@@ -32,7 +35,8 @@ class Data:
 
     ``labels`` are the names of classes or tokens. ``groups`` (n,) int64: equal ones are kept
     together by ``split="group"``. ``test_rows`` are (training rows, held-out rows) where the
-    source comes with a split. ``remarks`` say what was done to what was given.
+    source comes with a split. ``remarks`` say what was done to what was given, ``coding`` how a
+    frame became numbers.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Data:
     groups: Tensor | None = None
     test_rows: tuple[Tensor, Tensor] | None = None
     remarks: tuple[str, ...] = ()
+    coding: Coding | None = None
 
     def __len__(self) -> int:
         return len(self.x)  # pyright: ignore[reportArgumentType]  # as_data asked for a length

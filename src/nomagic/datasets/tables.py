@@ -7,6 +7,7 @@ that says where. Text becomes one column of 0 and 1 for each value, missing bein
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,88 @@ MOST_VALUES = 100
 """A column with more different texts holds names or remarks, not categories."""
 MISSING = ("", "?", "nan", "NaN", "NA", "None", "<NA>", "NaT", "null")
 """How missing values are written in columns of text."""
+MARK = "missing"
+"""The value that stands for them."""
 
 Array = np.ndarray[Any, Any]
 
 
-def coded(frame: Any, target: str) -> tuple[Array, Array, tuple[str, ...]]:
-    """Inputs (n, columns) float32, the target column as given, and remarks on what was done.
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How one column becomes numbers.
+
+    Text becomes one column of 0 and 1 for each of ``values``. In numbers, what is missing becomes
+    the ``median``, and is ``marked`` in a column of its own.
+    """
+
+    name: str
+    median: float = 0.0
+    marked: bool = False
+    values: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns that it becomes."""
+        if self.values:
+            return tuple(f"{self.name}={value}" for value in self.values)
+        return (self.name, f"{self.name} is missing") if self.marked else (self.name,)
+
+    def code(self, values: Array) -> tuple[Array, str]:
+        """The column as numbers (n, k), and a remark where values are new.
+
+        Raises:
+            DataError: there is text where numbers are expected, infinity, or no column of values.
+        """
+        missing = _missing(_flat(self.name, values))
+        if self.values:
+            return self._chosen(np.where(missing, MARK, values.astype(str)))
+        numbers = np.where(missing, self.median, _numbers(self.name, values, missing))
+        return np.stack([numbers, missing][: 1 + self.marked], 1), ""
+
+    def _chosen(self, texts: Array) -> tuple[Array, str]:
+        known = np.array(self.values)
+        codes = np.searchsorted(known, texts).clip(max=len(known) - 1)
+        chosen = np.eye(len(known), dtype=np.float32)[codes] * (known[codes] == texts)[:, None]
+        new = np.unique(texts[~chosen.any(1)])
+        remark = f"{self.name}: {new[0]!r} did not occur in training" if len(new) else ""
+        return chosen, remark + (", nor others" if len(new) > 1 else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """How a frame becomes a matrix of numbers: learnt from one, so that others become it equally.
+
+    ``columns`` are the inputs in order, ``target`` is the column that was to be predicted.
+    """
+
+    columns: tuple[Column, ...]
+    target: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns of the matrix."""
+        return tuple(name for column in self.columns for name in column.names)
+
+    def code(self, frame: Any) -> tuple[Array, tuple[str, ...]]:
+        """Inputs (n, columns) float32 of a frame with the same columns, and remarks.
+
+        Raises:
+            DataError: a column is missing, or holds something else than it did.
+        """
+        names = [str(name) for name in getattr(frame, "columns", frame)]
+        lacking = [column.name for column in self.columns if column.name not in names]
+        if lacking:
+            raise DataError(
+                f"the frame has no column {lacking[0]!r}{nearest(lacking[0], names)}; expected "
+                f"{', '.join(column.name for column in self.columns)}"
+            )
+        found = [column.code(np.asarray(frame[column.name])) for column in self.columns]
+        matrix = np.concatenate([numbers for numbers, _ in found], 1, dtype=np.float32)
+        return matrix, tuple(remark for _, remark in found if remark)
+
+
+def coded(frame: Any, target: str) -> tuple[Array, Array, Coding, tuple[str, ...]]:
+    """Inputs (n, columns) float32, the target column as given, and how it was done, with remarks.
 
     Args:
         frame: a pandas frame, or anything else with columns by name, such as a dict of arrays.
@@ -42,14 +119,10 @@ def coded(frame: Any, target: str) -> tuple[Array, Array, tuple[str, ...]]:
     y = np.asarray(frame[target])
     if not len(y):
         raise DataError("the frame has no rows; expected at least two samples")
-    inputs: list[Array] = []
-    remarks: list[str] = []
-    for name in names:
-        if name != target:
-            numbers, remark = _column(name, np.asarray(frame[name]))
-            inputs.append(numbers)
-            remarks.extend([remark] if remark else [])
-    return np.concatenate(inputs, 1, dtype=np.float32), _targets(target, y), tuple(remarks)
+    learnt = [_learnt(name, np.asarray(frame[name])) for name in names if name != target]
+    coding = Coding(tuple(column for column, _ in learnt), target)
+    remarks = tuple(remark for _, remark in learnt if remark)
+    return coding.code(frame)[0], _targets(target, y), coding, remarks
 
 
 def _targets(name: str, y: Array) -> Array:
@@ -66,23 +139,29 @@ def _targets(name: str, y: Array) -> Array:
     return y.astype(float if numbers else str)
 
 
-def _column(name: str, values: Array) -> tuple[Array, str]:
-    """One column as numbers (n, k), and a remark unless it stayed as it was."""
+def _learnt(name: str, values: Array) -> tuple[Column, str]:
+    """How one column becomes numbers, and a remark unless it stays as it is."""
+    missing = _missing(_flat(name, values))
+    if missing.all():
+        raise DataError(f"column {name!r} has no values; expected some: drop it")
+    try:
+        values[~missing].astype(np.float64)
+    except (ValueError, TypeError):
+        return _categories(name, values, missing)
+    median = float(np.median(_numbers(name, values, missing)[~missing]))
+    if not missing.any():
+        return Column(name, median), ""
+    remark = f"{name}: {missing.sum()} missing, filled with the median, {median:g}, and marked"
+    return Column(name, median, marked=True), remark
+
+
+def _flat(name: str, values: Array) -> Array:
     if values.ndim != 1 or values.dtype.kind in "mMc":
         raise DataError(
             f"column {name!r} holds {values.dtype} of shape {values.shape}; expected numbers or "
             "text: turn dates into numbers such as the hour or the day of the week"
         )
-    missing = _missing(values)
-    if missing.all():
-        raise DataError(f"column {name!r} has no values; expected some: drop it")
-    try:
-        present = values[~missing].astype(np.float64)
-    except (ValueError, TypeError):
-        return _categories(name, values, missing)
-    numbers = np.full(len(values), np.nan)
-    numbers[~missing] = present
-    return _numbers(name, numbers, missing)
+    return values
 
 
 def _missing(values: Array) -> Array:
@@ -93,21 +172,24 @@ def _missing(values: Array) -> Array:
     return np.isin(values.astype(str), MISSING)
 
 
-def _numbers(name: str, values: Array, missing: Array) -> tuple[Array, str]:
-    if np.isinf(values).any():
-        rows = ", ".join(map(str, np.flatnonzero(np.isinf(values))[:5]))
+def _numbers(name: str, values: Array, missing: Array) -> Array:
+    """The values as float64, NaN where they are missing."""
+    numbers = np.full(len(values), np.nan)
+    try:
+        numbers[~missing] = values[~missing].astype(np.float64)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"column {name!r} holds text ({error}); the model was trained on numbers there"
+        ) from error
+    if np.isinf(numbers).any():
+        rows = ", ".join(map(str, np.flatnonzero(np.isinf(numbers))[:5]))
         raise DataError(f"column {name!r} holds infinity (row {rows}): remove these rows")
-    if not missing.any():
-        return values[:, None], ""
-    median = float(np.median(values[~missing]))
-    filled = np.where(missing, median, values)
-    remark = f"{name}: {missing.sum()} missing, filled with the median, {median:g}, and marked"
-    return np.stack([filled, missing], 1), remark
+    return numbers
 
 
-def _categories(name: str, values: Array, missing: Array) -> tuple[Array, str]:
-    texts = np.where(missing, "missing", values.astype(str))
-    found, codes = np.unique(texts, return_inverse=True)
+def _categories(name: str, values: Array, missing: Array) -> tuple[Column, str]:
+    texts = np.where(missing, MARK, values.astype(str))
+    found = [str(text) for text in np.unique(texts)]
     if len(found) > MOST_VALUES:
         raise DataError(
             f"column {name!r} holds {len(found)} different texts in {len(texts)} rows, such as "
@@ -116,7 +198,7 @@ def _categories(name: str, values: Array, missing: Array) -> tuple[Array, str]:
     remark = f"{name}: one column for each of {len(found)} values"
     if missing.any():
         remark += f", {missing.sum()} missing being one"
-    return np.eye(len(found), dtype=np.float32)[codes], remark
+    return Column(name, values=tuple(found)), remark
 
 
 def read_csv(lines: Iterator[str]) -> dict[str, Array]:
