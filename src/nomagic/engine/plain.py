@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nomagic.engine import scores
 from nomagic.engine.draws import keyed
 from nomagic.engine.plan import Member, Outcome, Part, Plan, undecayed
+from nomagic.words import Task
 
 CHUNK = 2_048
 """Held-out samples evaluated at once."""
@@ -168,12 +169,17 @@ def average(plan: Plan, outputs: Sequence[Tensor]) -> Tensor:
     """The logits of the mean probability, or the mean output of a regression."""
     if len(outputs) == 1:
         return outputs[0]
-    stacked = torch.stack(list(outputs)).double()
-    if plan.form.task == "regression":
-        return stacked.mean(0)
-    if plan.form.task in ("binary", "multi-label"):
-        return torch.special.logit(stacked.sigmoid().mean(0), eps=1e-12)
-    return stacked.log_softmax(-1).logsumexp(0) - math.log(len(outputs))
+    return averaged(torch.stack(list(outputs)), plan.form.task)
+
+
+def averaged(outputs: Tensor, task: Task) -> Tensor:
+    """The same of outputs (members, n, …) of a task; float64."""
+    outputs = outputs.double()
+    if task == "regression":
+        return outputs.mean(0)
+    if task in ("binary", "multi-label"):
+        return torch.special.logit(outputs.sigmoid().mean(0), eps=1e-12)
+    return outputs.log_softmax(-1).logsumexp(0) - math.log(len(outputs))
 
 
 @torch.no_grad()
