@@ -6,7 +6,8 @@ arms share each of them whatever else differs.
 
 Dropout masks are a hash of (member, step, call, position), computed with the same integer
 operations for one member and for many under `torch.vmap`. While `keyed` is on, the dropout
-functions of `torch.nn.functional` use it; what draws in another way draws from torch's own state.
+functions of `torch.nn.functional` and `nomagic.parts.chance` use it; what draws in another way
+draws from torch's own state.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from nomagic.parts.chance import drawn_by
 
 ALPHA = -1.7580993408473766
 """The value that SELU saturates to, which alpha dropout sets units to."""
@@ -81,7 +84,12 @@ class Masks:
     """The dropout functions of `torch.nn.functional` with masks by key; calls are counted."""
 
     def __init__(self, key: Tensor, step: int) -> None:
-        self.key, self.step, self.calls = key, step, 0
+        self.key, self.step, self.calls, self.draws = key, step, 0, 0
+
+    def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Numbers in [0, 1), for what draws by chance; counted downwards, beside the masks."""
+        self.draws += 1
+        return uniform(shape, self.key, self.step, -self.draws).to(like.dtype)
 
     def keep(self, x: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
         """Ones where a unit is kept."""
@@ -121,7 +129,7 @@ class Masks:
 
 @contextlib.contextmanager
 def keyed(key: Tensor, step: int) -> Generator[None]:
-    """Dropout by key while this is on."""
+    """Dropout, and what draws by chance, by key while this is on."""
     masks, attention = Masks(key, step), F.scaled_dot_product_attention
 
     def attend(
@@ -150,7 +158,8 @@ def keyed(key: Tensor, step: int) -> Generator[None]:
     try:
         for name, function in ours.items():
             setattr(F, name, function)
-        yield
+        with drawn_by(masks.uniform):
+            yield
     finally:
         for name, function in theirs.items():
             setattr(F, name, function)
