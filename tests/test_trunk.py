@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nomagic.described import describe, restore
 from nomagic.parts import nets, trunk
-from nomagic.parts.trunk import Start, Trunk, TrunkError
+from nomagic.parts.trunk import Freeze, Start, Trunk, TrunkError
 from nomagic.words import Form
 
 IMAGES = Form("classification", (1, 8, 8), 10)
@@ -201,6 +201,37 @@ def test_a_start_is_a_plain_value_and_gives_the_weights(tmp_path):
     assert not torch.equal(new.fc.weight, old.fc.weight)
     with pytest.raises(TrunkError, match="has changed"):
         Start(str(file), "0" * 64)(new, x)
+
+
+def open_parameters(model: nn.Module) -> list[str]:
+    return [name for name, p in model.named_parameters() if p.requires_grad]
+
+
+def test_frozen_blocks_keep_weights_and_statistics():
+    x = torch.rand(4, 1, 8, 8)
+    model = Freeze(depth=2, norms="move")(Net(), x).train()
+    assert {name.split(".")[0] for name in open_parameters(model)} == {"blocks", "fc"}
+    assert all("blocks.2" in name for name in open_parameters(model) if name.startswith("blocks"))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model(x).sum().backward()
+    moved = {name for name, value in model.state_dict().items() if (value != before[name]).any()}
+    assert moved == {f"blocks.2.norm.{name}" for name in NORMS}
+
+
+NORMS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def test_kept_norms_compute_what_evaluation_does_and_keep_their_names():
+    x = torch.rand(4, 1, 8, 8)
+    plain = Net()
+    plain(x)
+    expected, names = plain.eval()(x), list(plain.state_dict())
+    model = Freeze(norms="keep")(plain, x).train()
+    assert torch.equal(model(x), expected)
+    assert sorted(model.state_dict()) == sorted(names)
+    assert "norm.weight" in open_parameters(model)
+    assert "norm.weight" not in open_parameters(Freeze(norms="fixed")(Net(), x))
+    assert restore(describe(Freeze(2, "move"))) == Freeze(2, "move")
 
 
 def test_only_safetensors_are_read(tmp_path):

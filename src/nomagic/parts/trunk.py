@@ -13,14 +13,17 @@ import hashlib
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nomagic.parts.flow import Call, Flow, like, observe
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 LARGEST = 0.5
 """The share of the trunk's layers that a block has at most; what has more is looked into."""
@@ -218,6 +221,67 @@ class _Order:
     def _most(self, name: str) -> bool:
         """Whether a module is most of the trunk: then it is looked into."""
         return self.layers(name) > max(1, LARGEST * self.total)
+
+
+# -- what is trained --------------------------------------------------------------------------
+
+Norms = Literal["move", "keep", "fixed"]
+"""Batch norm while fine-tuning: statistics go on moving; are kept; scales and shifts are, too."""
+
+
+class KeptNorm(nn.Module):
+    """Batch norm that keeps its statistics also in training; its tensors have the same names."""
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, norm: BatchNorm) -> None:
+        super().__init__()
+        self.eps = norm.eps
+        self.register_parameter("weight", norm.weight if norm.affine else None)
+        self.register_parameter("bias", norm.bias if norm.affine else None)
+        for name, buffer in norm.named_buffers(recurse=False):
+            self.register_buffer(name, buffer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (n, channels, …) to the same."""
+        statistics = self.get_buffer("running_mean"), self.get_buffer("running_var")
+        return F.batch_norm(x, *statistics, self.weight, self.bias, False, 0.0, self.eps)
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """The change of an `nomagic.words.Edit`: only the last blocks are trained.
+
+    ``depth`` is their number, counted from the head; 0 is all. Blocks that are not trained keep
+    their norms' statistics; ``norms`` says what becomes of the others.
+    """
+
+    depth: int = 0
+    norms: Norms = "keep"
+
+    def __call__(self, model: nn.Module, sample: Tensor) -> nn.Module:
+        """The same network, with parameters that want no gradient."""
+        found = find(model, like(model, sample))
+        closed = found.blocks[: -self.depth] if self.depth else ()
+        names = {name for block in closed for name in block.parameters}
+        for name, module in list(model.named_modules()):
+            if isinstance(module, BATCH_NORMS) and module.track_running_stats:
+                own = {f"{name}.{inner}" for inner, _ in module.named_parameters()}
+                if self.norms == "fixed":
+                    names |= own
+                if self.norms != "move" or own & names:
+                    _put(model, name, KeptNorm(module))
+        for name, p in model.named_parameters():
+            if name in names:
+                p.requires_grad_(False)
+        return model
+
+
+def _put(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Replace a module by another one."""
+    holder, _, last = name.rpartition(".")
+    setattr(model.get_submodule(holder), last, module)
 
 
 # -- weights ----------------------------------------------------------------------------------
