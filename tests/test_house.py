@@ -12,7 +12,7 @@ ROOT = Path(nomagic.__file__).parent
 
 # From the ground up. A part imports from its own floor or from lower ones.
 FLOORS = (
-    ("words", "sources", "frames", "glimpse"),
+    ("words", "sources", "frames", "glimpse", "toml"),
     ("config", "suppress", "parts", "report", "script"),
     ("probes", "replay", "subject", "mixer", "datasets"),
     ("practices", "taps", "engine", "setups", "described"),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nomagic import toml
 from nomagic.engine.plan import Plan
 from nomagic.trial.arms import glimpse
 from nomagic.words import Arm, NotApplicable, Practice, Recipe, Setup, Step, Verdict
@@ -94,13 +93,13 @@ def dumps(recipe: Recipe) -> str:
 def _lines(recipe: Recipe) -> Iterator[str]:
     yield "# What helped, each on seeds that had no part in choosing it (nomagic try)."
     yield f"version = {VERSION}"
-    yield f"setup = {_value(recipe.setup)}"
-    yield f"metric = {_value(recipe.metric)}"
-    yield f"rate = {_value(recipe.rate)}  # times the learning rate of the setup"
+    yield f"setup = {toml.value(recipe.setup)}"
+    yield f"metric = {toml.value(recipe.metric)}"
+    yield f"rate = {toml.value(recipe.rate)}  # times the learning rate of the setup"
     if recipe.context:
         yield ""
         yield "[context]"
-        yield from _pairs(recipe.context)
+        yield from toml.pairs(recipe.context)
     if recipe.together:
         yield ""
         yield "[together]  # the whole recipe against the bare setup"
@@ -108,41 +107,14 @@ def _lines(recipe: Recipe) -> Iterator[str]:
     for step in recipe.steps:
         yield ""
         yield "[[tricks]]  # the recipe against the recipe without it"
-        yield f"practice = {_value(step.practice)}"
-        yield f"arm = {_value(step.arm)}"
+        yield f"practice = {toml.value(step.practice)}"
+        yield f"arm = {toml.value(step.arm)}"
         yield from _evidence(step.verdict)
 
 
 def _evidence(verdict: Verdict) -> Iterator[str]:
-    yield f"verdict = {_value(verdict.decision)}"
-    yield from _pairs({name: getattr(verdict, name) for name in EVIDENCE})
-
-
-def _pairs(values: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in values.items():
-        if value is not None:
-            yield f"{_key(name)} = {_value(value)}"
-
-
-def _key(name: str) -> str:
-    bare = name.replace("-", "").replace("_", "").isalnum() and name.isascii()
-    return name if bare else _value(name)
-
-
-def _value(value: Any) -> str:
-    """A value as TOML writes it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return repr(value) if math.isfinite(value) else str(value)
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_value(inner) for inner in value)}]"
-    if isinstance(value, Mapping):
-        inner = (f"{_key(str(key))} = {_value(item)}" for key, item in value.items())
-        return f"{{{', '.join(inner)}}}"
-    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    yield f"verdict = {toml.value(verdict.decision)}"
+    yield from toml.pairs({name: getattr(verdict, name) for name in EVIDENCE})
 
 
 def read(file: Path) -> Recipe:
