@@ -101,8 +101,14 @@ def _practices(names: Iterable[str], skip: Iterable[str]) -> list[Practice]:
     found = [one for one in (named or catalog.load()) if one.apply and one.name not in left_out]
     if not found:
         raise TrialError("no practice is left to try")
+    return found if named else helpful_first(found)
+
+
+def helpful_first(practices: Iterable[Practice]) -> list[Practice]:
+    """Practices in their order, but those first that are said to help."""
+    found = list(practices)
     helpful = [one for one in found if one.promise and one.promise.direction == "helps"]
-    return found if named else helpful + [one for one in found if one not in helpful]
+    return helpful + [one for one in found if one not in helpful]
 
 
 def _plan(setup: Any, metric: str | None, folder: str | Path | None) -> Plan:
