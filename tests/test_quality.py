@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +15,9 @@ from scipy.stats import binom
 from sklearn import metrics
 from torch import Tensor, nn
 
-from nomagic.fit import dropout, quality
-from nomagic.words import NotApplicable
+from nomagic.datasets import data
+from nomagic.fit import dropout, quality, trust
+from nomagic.words import Form, NotApplicable, Stage, Task
 
 
 def random(seed: int = 0) -> torch.Generator:
@@ -336,3 +340,100 @@ def test_networks_without_dropout_are_told(model: nn.Module, reason: str):
     found = dropout.passes(model, torch.randn(4, 6), count=3)
     assert isinstance(found, NotApplicable)
     assert reason in found.reason
+
+
+# -- trust ------------------------------------------------------------------------------------
+
+
+def told(form: Form, members: nn.ModuleList, x: Tensor, y: Tensor, **given: Any) -> Stage:
+    def predict(inputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.stack([one.eval()(inputs) for one in members])
+
+    half = len(x) // 2
+    return trust.evidence(form, predict, x[:half], y[:half], x[half:], y[half:], **given)
+
+
+def trained(make: Callable[[], nn.Module], x: Tensor, y: Tensor, loss: Any) -> nn.ModuleList:
+    members = nn.ModuleList()
+    for seed in range(3):
+        torch.manual_seed(seed)
+        model = make()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+        for _ in range(60):
+            optimizer.zero_grad()
+            loss(model(x), y).backward()
+            optimizer.step()
+        members.append(model)
+    return members
+
+
+def test_evidence_of_images():
+    digits = data("digits")
+    x, y = digits.batch(torch.randperm(len(digits), generator=random()))
+    members = trained(
+        lambda: nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 10)
+        ),
+        x[:600],
+        y[:600],
+        F.cross_entropy,
+    )
+    drop = partial(dropout.passes, members[0], count=8)
+    stage = told(digits.form, members, x[600:], y[600:], dropout=drop, wrong=0.05)
+    numbers = stage.numbers
+    shifted = {(one["name"], one["severity"]): one["numbers"] for one in numbers["shifts"]}
+    assert shifted["none", 0]["accuracy"] > 0.9 > shifted["move", 2]["accuracy"]
+    assert numbers["lost"] > 0.1
+    assert 0 < numbers["doubt"] < numbers["lost"]
+    assert numbers["test"]["nll"] <= numbers["without_temperature"]["nll"] + 0.01
+    assert numbers["without_temperature"]["nll"] < numbers["alone"]["nll"]
+    assert isinstance(numbers["dropout"], dict)
+    assert numbers["threshold"] is None or 0 < numbers["answered"] <= 1
+    assert all(len(one.x) == len(one.y) for picture in stage.pictures for one in picture.series)
+    reliability = stage.pictures[0]
+    assert [one.kind for one in reliability.series] == ["guide", "points", "points"]
+    text = " ".join(stage.says)
+    assert "95 % interval" in text
+    assert "3 networks together" in text
+    assert "nan" not in text
+
+
+def test_evidence_of_a_regression():
+    x = torch.randn(900, 6, generator=random())
+    y = x[:, 0] - x[:, 1].square() + 0.3 * torch.randn(900, generator=random(1))
+    members = trained(
+        lambda: nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 1), nn.Flatten(0)),
+        x[:400],
+        y[:400],
+        F.mse_loss,
+    )
+    form = Form("regression", (6,), 1)
+    drop = partial(dropout.passes, members[0])
+    stage = told(form, members, x[400:], y[400:], dropout=drop)
+    assert stage.numbers["temperature"] == 1
+    assert 0.83 < stage.numbers["test"]["coverage"] < 0.96
+    assert "no dropout" in stage.numbers["dropout"]
+    worst = min(one["numbers"]["coverage"] for one in stage.numbers["shifts"])
+    assert worst < stage.numbers["test"]["coverage"] - 0.1
+    assert "nan" not in " ".join(stage.says)
+
+
+@pytest.mark.parametrize("task", ["binary", "multi-label", "sequence"])
+def test_evidence_of_other_tasks(task: Task):
+    outputs = {"binary": 1, "multi-label": 3, "sequence": 7}[task]
+    torch.manual_seed(0)
+    if task == "sequence":
+        x = torch.randint(7, (60, 12))
+        y = x.roll(-1, 1)
+        make, form = partial(nn.Embedding, 7, 7), Form(task, (12,), 7, tokens=7)
+    else:
+        x = torch.randn(300, 4)
+        y = (x[:, :outputs].squeeze(1) + 0.5 * torch.randn(300, outputs).squeeze(1) > 0).float()
+        make, form = partial(nn.Linear, 4, outputs), Form(task, (4,), outputs)
+    stage = told(form, nn.ModuleList([make(), make()]), x, y)
+    assert len(stage.says) >= 5
+    assert (stage.numbers["threshold"] is None) == (
+        task != "binary" or "No threshold" in str(stage)
+    )
+    assert set(stage.numbers["test"]) >= {"nll", "ece", "aurc", "brier"}

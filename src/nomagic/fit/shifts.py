@@ -31,6 +31,7 @@ FRAME = 4
 """Pixels that an image has at least in both directions."""
 
 Change = Callable[[Tensor, float, torch.Generator], Tensor]
+Words = Callable[[Tensor, float], str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,19 +69,10 @@ def shifts(form: Form, x: Tensor, seed: int = 0) -> Iterator[Shift]:
         seed: of the noise, the directions and the columns.
     """
     for name, (change, amounts, words) in SHIFTS[kind(form)].items():
-        for severity, amount in enumerate(_told_apart(x, name, amounts), 1):
+        different = {words(x, amount): amount for amount in reversed(amounts)}
+        for severity, told in enumerate(reversed(different), 1):
             random = generator(stream(seed, f"{name} {severity}"))
-            shifted = change(x, amount, random)
-            yield Shift(name, severity, words.format(amount, percent=100 * amount), shifted)
-
-
-def _told_apart(x: Tensor, name: str, amounts: tuple[float, ...]) -> tuple[float, ...]:
-    """Amounts, without those that come to the same number of pixels or columns as a smaller one."""
-    units = {"move": _pixels, "missing": _columns}.get(name)
-    if units is None:
-        return amounts
-    counts = {units(x, amount): amount for amount in reversed(amounts)}
-    return tuple(sorted(counts.values()))
+            yield Shift(name, severity, told, change(x, different[told], random))
 
 
 # -- images (n, channels, height, width) or (n, height, width) ----------------------------------
@@ -224,33 +216,47 @@ def _normal(x: Tensor, random: torch.Generator) -> Tensor:
     return torch.randn(x.shape, generator=random).to(x)
 
 
-SHIFTS: dict[Kind, dict[str, tuple[Change, tuple[float, ...], str]]] = {
+def _share(of: str, _: Tensor, amount: float) -> str:
+    return f"{100 * amount:.0f} % of the {of}"
+
+
+def _plainly(text: str, _: Tensor, amount: float) -> str:
+    return text.format(amount)
+
+
+def _in_pixels(x: Tensor, amount: float) -> str:
+    count = _pixels(x, amount)
+    return f"{count} pixel{'s' * (count > 1)}"
+
+
+def _in_columns(x: Tensor, amount: float) -> str:
+    return f"{_columns(x, amount)} of {x.shape[1]} columns"
+
+
+DEVIATIONS = partial(_plainly, "{:g} of a standard deviation")
+
+SHIFTS: dict[Kind, dict[str, tuple[Change, tuple[float, ...], Words]]] = {
     "image": {
-        "noise": (_noise, (0.05, 0.1, 0.2, 0.4), "{percent:.0f} % of the range"),
-        "move": (
-            partial(_as_images, _move),
-            (1 / 16, 1 / 8, 1 / 4),
-            "{percent:.0f} % of the width",
-        ),
-        "turn": (partial(_as_images, _turn), (15.0, 30.0, 60.0), "{:.0f} degrees"),
-        "blur": (
-            partial(_as_images, _blur),
-            (1 / 32, 1 / 16, 1 / 8),
-            "{percent:.0f} % of the width",
-        ),
-        "fade": (_fade, (0.5, 0.25, 0.1), "{percent:.0f} % of the contrast"),
+        "noise": (_noise, (0.05, 0.1, 0.2, 0.4), partial(_share, "range")),
+        "move": (partial(_as_images, _move), (1 / 16, 1 / 8, 1 / 4), _in_pixels),
+        "turn": (partial(_as_images, _turn), (15.0, 30.0, 60.0), partial(_plainly, "{:g} degrees")),
+        "blur": (partial(_as_images, _blur), (1 / 32, 1 / 16, 1 / 8), partial(_share, "width")),
+        "fade": (_fade, (0.5, 0.25, 0.1), partial(_share, "contrast")),
     },
     "audio": {
-        "noise": (_hiss, (20.0, 10.0, 0.0), "{:.0f} dB below the signal"),
-        "move": (_late, (0.05, 0.1, 0.25), "{percent:.0f} % of the length"),
-        "gain": (_gain, (6.0, 12.0, 24.0), "{:.0f} dB quieter"),
-        "speed": (_fast, (1.1, 1.25, 1.5), "{:g} times as fast"),
+        "noise": (_hiss, (20.0, 10.0, 0.0), partial(_plainly, "{:g} dB below the signal")),
+        "move": (_late, (0.05, 0.1, 0.25), partial(_share, "length")),
+        "gain": (_gain, (6.0, 12.0, 24.0), partial(_plainly, "{:g} dB quieter")),
+        "speed": (_fast, (1.1, 1.25, 1.5), partial(_plainly, "{:g} times as fast")),
     },
     "table": {
-        "noise": (_shaken, (0.1, 0.3, 1.0), "{:g} standard deviations"),
-        "missing": (_missing, (0.1, 0.25, 0.5), "{percent:.0f} % of the columns"),
+        "noise": (_shaken, (0.1, 0.3, 1.0), DEVIATIONS),
+        "missing": (_missing, (0.1, 0.25, 0.5), _in_columns),
     },
-    "series": {"noise": (_jitter, (0.1, 0.3, 1.0), "{:g} standard deviations")},
-    "text": {"typos": (_typos, (0.05, 0.15, 0.4), "{percent:.0f} % of the tokens")},
+    "series": {"noise": (_jitter, (0.1, 0.3, 1.0), DEVIATIONS)},
+    "text": {"typos": (_typos, (0.05, 0.15, 0.4), partial(_share, "tokens"))},
 }
-"""The shifts of each kind of input: what is done, how much of it, and the amount in words."""
+"""The shifts of each kind of input: what is done, how much, mildest first, and how that is told.
+
+Amounts that are told alike, such as moves by one pixel, are made once.
+"""
