@@ -62,7 +62,7 @@ class Column:
         codes = np.searchsorted(known, texts).clip(max=len(known) - 1)
         chosen = np.eye(len(known), dtype=np.float32)[codes] * (known[codes] == texts)[:, None]
         new = np.unique(texts[~chosen.any(1)])
-        remark = f"{self.name}: {new[0]!r} did not occur in training" if len(new) else ""
+        remark = f"{self.name}: {str(new[0])!r} did not occur in training" if len(new) else ""
         return chosen, remark + (", nor others" if len(new) > 1 else "")
 
 
