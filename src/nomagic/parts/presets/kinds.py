@@ -56,7 +56,7 @@ PLURALS: dict[Kind, str] = {
 }
 ADVICE: dict[Kind, str] = {
     "image": "take ResidualCnn",
-    "waveform": "take SpectrumCnn",
+    "waveform": "take AudioCnn",
     "series": "take SignalCnn",
     "tokens": "take TextTransformer",
     "table": "take TableMlp",

@@ -1,0 +1,118 @@
+"""Which networks to begin with, from small to large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from nomagic.parts.presets.images import FireNet, ResidualCnn, SeparableCnn
+from nomagic.parts.presets.kinds import Kind, kind
+from nomagic.parts.presets.plain import Linear, Mlp, TableMlp
+from nomagic.parts.presets.signals import AudioCnn, ForecastNet, SignalCnn
+from nomagic.parts.presets.text import TextTransformer
+from nomagic.words import Form
+
+Preset = Callable[[Form], nn.Module]
+"""A value that makes a fresh network from the form of the data."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A step of a ladder of networks, in plain words."""
+
+    name: str
+    model: Preset
+
+
+def ladder(form: Form) -> tuple[Rung, ...]:
+    """Networks for a form, a linear one first, each larger than the one before."""
+    if forecast(form):
+        return (LINEAR, *map(_forecast, (16, 64, 256, 1024)))
+    return (LINEAR, *LADDERS[kind(form)])
+
+
+def small(form: Form) -> tuple[Rung, ...]:
+    """Networks of few bytes that answer quickly, to choose from by measurement."""
+    if forecast(form):
+        return tuple(map(_forecast, (8, 32)))
+    return SMALL[kind(form)]
+
+
+def forecast(form: Form) -> bool:
+    """Whether a series is to go on: several numbers are to be told from one."""
+    return kind(form) == "series" and form.task == "regression" and form.outputs > 1
+
+
+def _rows(widths: tuple[int, ...], blocks: int = 1) -> str:
+    deep = f", {blocks} blocks a stage" if blocks > 1 else ""
+    return f"{widths[0]}-{widths[-1]} channels{deep}"
+
+
+def _cnn(make: type[ResidualCnn | AudioCnn | SignalCnn], word: str) -> tuple[Rung, ...]:
+    """A ladder of residual networks."""
+    sizes = [
+        ((8, 16), 1),
+        ((8, 16, 32), 1),
+        ((16, 32, 64), 1),
+        ((32, 64, 128), 1),
+        ((32, 64, 128, 256), 1),
+        ((64, 128, 256, 512), 1),
+    ]
+    return tuple(Rung(f"{word}, {_rows(*size)}", make(*size)) for size in sizes)
+
+
+def _narrow(make: type[FireNet | SeparableCnn], word: str) -> list[Rung]:
+    return [
+        Rung(f"{word}, {_rows(widths)}", make(widths))
+        for widths in ((8, 16, 32), (16, 32, 64), (32, 64, 128))
+    ]
+
+
+def _mlp(width: int, depth: int) -> Rung:
+    return Rung(f"{depth} hidden layers of {width}", Mlp(width, depth))
+
+
+def _table(width: int, depth: int) -> Rung:
+    return Rung(f"{depth} hidden layers of {width} on waves of the columns", TableMlp(width, depth))
+
+
+def _text(width: int, depth: int, heads: int) -> Rung:
+    name = f"transformer, {depth} layers of {width}"
+    return Rung(name, TextTransformer(width, depth, heads))
+
+
+def _forecast(width: int) -> Rung:
+    return Rung(f"linear and {width} hidden units", ForecastNet(width))
+
+
+LINEAR = Rung("linear", Linear())
+LADDERS: dict[Kind, tuple[Rung, ...]] = {
+    "image": _cnn(ResidualCnn, "residual CNN"),
+    "waveform": _cnn(AudioCnn, "residual CNN on spectrograms"),
+    "series": _cnn(SignalCnn, "residual CNN along time"),
+    "tokens": (
+        _text(32, 1, 2),
+        _text(64, 2, 4),
+        _text(96, 3, 4),
+        _text(128, 4, 4),
+        _text(192, 6, 6),
+        _text(256, 8, 8),
+    ),
+    "table": (_mlp(32, 2), _table(64, 2), _table(128, 2), _table(256, 2), _table(384, 3)),
+    "other": (_mlp(64, 1), _mlp(128, 2), _mlp(256, 2), _mlp(512, 3)),
+}
+"""The rungs after the linear one."""
+SMALL: dict[Kind, tuple[Rung, ...]] = {
+    "image": (
+        *_narrow(SeparableCnn, "depthwise separable CNN"),
+        *_narrow(FireNet, "fire modules"),
+        *LADDERS["image"][:2],
+    ),
+    "waveform": LADDERS["waveform"][:2],
+    "series": (LINEAR, *LADDERS["series"][:2]),
+    "tokens": (_text(16, 1, 2), _text(32, 1, 2), _text(32, 2, 2)),
+    "table": (LINEAR, _mlp(8, 1), _mlp(16, 2), _mlp(32, 2)),
+    "other": (LINEAR, _mlp(16, 1), _mlp(32, 2)),
+}
