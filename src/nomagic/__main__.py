@@ -82,6 +82,10 @@ def configure(context: click.Context, _parameter: click.Parameter, value: str) -
     help="Write the report for machines, too.",
 )  # fmt: skip
 @click.option(
+    "--html", "html_file", type=click.Path(path_type=Path), metavar="FILE", callback=writable,
+    help="Write the report as a page, too, with your code, reasons and sources.",
+)  # fmt: skip
+@click.option(
     "--fail-on", type=click.Choice(["fault", "warning"]),
     help="Exit with 1 when something this grave is found.",
 )  # fmt: skip
@@ -111,6 +115,7 @@ def check(
     arguments: tuple[str, ...],
     module: bool,
     json_file: Path | None,
+    html_file: Path | None,
     fail_on: str | None,
     quiet: bool,
     **chosen: Any,
@@ -125,14 +130,16 @@ def check(
     if not catalog.select(catalog.load(), options.select, options.skip):
         raise click.UsageError("no practice is left to check", context)
     out = console(sys.stderr)
-    file = json_file and json_file.absolute()  # the script may go elsewhere
+    here = Path.cwd()  # the script may go elsewhere
     record = _watch(script, arguments, module, options)
-    if file:
-        _write(record, file)
+    if json_file:
+        _write(record, here / json_file)
+    if html_file:
+        _write_page(record, html_file, here)
     if not quiet:
         from nomagic.report import terminal
 
-        terminal.show(record, out, str(json_file or ""))
+        terminal.show(record, out, ", ".join(str(file) for file in (html_file, json_file) if file))
     context.exit(_code(record, fail_on))
 
 
@@ -273,6 +280,15 @@ def _write(record: Record, file: Path) -> None:
 
     try:
         json.write(record, __version__, file)
+    except OSError as error:
+        click.echo(f"nomagic: cannot write {file}: {error.strerror}", err=True)
+
+
+def _write_page(record: Record, file: Path, folder: Path) -> None:
+    from nomagic.report import html
+
+    try:
+        html.write(html.check(record, catalog.load(), __version__, folder), folder / file)
     except OSError as error:
         click.echo(f"nomagic: cannot write {file}: {error.strerror}", err=True)
 

@@ -48,7 +48,7 @@ def _page(practice: Practice, out: Console) -> Iterator[Text]:
     yield from hang(out, "", "", Text(practice.claim, "bold"))
     for paragraph in filter(None, practice.text.split("\n\n")):
         yield Text()
-        yield from hang(out, "", "", Text(_flow(paragraph)))
+        yield from hang(out, "", "", Text(flow(paragraph)))
     if practice.needs:
         yield Text()
         yield Text("What its check watches", "bold")
@@ -64,8 +64,8 @@ def _page(practice: Practice, out: Console) -> Iterator[Text]:
     yield from hang(out, "", "", Text(comment, "dim"))
 
 
-def _flow(paragraph: str) -> str:
-    """A paragraph as one long line to wrap, unless its lines are a list or code."""
+def flow(paragraph: str) -> str:
+    """Make of a paragraph one long line to wrap, unless its lines are a list or code."""
     lines = paragraph.splitlines()
     kept = any(line.startswith((" ", "-", "*")) for line in lines)
     return paragraph if kept else " ".join(lines)

@@ -183,7 +183,7 @@ def _figure(picture: Picture) -> Figure:
     from matplotlib.figure import Figure
 
     words = tuple(dict.fromkeys(one for one in _along(picture) if isinstance(one, str)))
-    lies = len(words) <= ROWS and sum(len(shown(word)) + 1 for word in words) > SIDEWAYS
+    lies = len(words) <= ROWS and (_compared(picture) or not _stands(words))
     rows = len(words) * max(1, sum(one.kind == "bars" for one in picture.series) * 0.7)
     height = max(HEIGHT / 2, 88 + ROW * rows) if lies else HEIGHT
     figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
@@ -197,6 +197,19 @@ def _figure(picture: Picture) -> Figure:
     _labels(sheet, picture)
     _legend(figure, sheet, picture)
     return figure
+
+
+def _stands(words: Sequence[str]) -> bool:
+    """Whether the words fit below each other's bars."""
+    return sum(len(shown(word)) + 1 for word in words) <= SIDEWAYS
+
+
+def _compared(picture: Picture) -> bool:
+    """Whether it compares intervals of things that have names: such a picture lies."""
+    return any(
+        one.kind == "points" and one.low and any(isinstance(x, str) for x in one.x)
+        for one in picture.series
+    )
 
 
 def _along(picture: Picture) -> Iterator[float | str]:
@@ -391,7 +404,7 @@ def _names(sheet: _Sheet) -> tuple[list[int], list[str]]:
     words = [shown(word, 200) for word in sheet.words]
     if sheet.lies:
         return list(range(len(words))), [shown(word, 26) for word in words]
-    if sum(len(word) + 1 for word in words) <= SIDEWAYS:
+    if _stands(words):
         return list(range(len(words))), words
     start = _alike(words)
     end = _alike([word[start:][::-1] for word in words])

@@ -20,9 +20,15 @@ class Glyphs(NamedTuple):
     warning: str = "▲"
     note: str = "·"
     dot: str = "·"
+    tick: str = "✓"
 
 
-PLAIN = Glyphs("x", "!", "-", "-")
+PLAIN = Glyphs("x", "!", "-", "-", "+")
+SPELT = str.maketrans(
+    {"…": "...", "–": "-", "—": "-", "−": "-", "·": "-", "×": "x", "±": "+-", "→": "->",
+     "≤": "<=", "≥": ">=", "≈": "about ", "’": "'", "“": '"', "”": '"', "∞": "infinity"}
+)  # fmt: skip
+"""How signs are written where a stream has letters only."""
 
 
 def console(stream: TextIO | None = None, **options: Any) -> Console:
@@ -42,6 +48,11 @@ def glyphs(console: Console) -> Glyphs:
     except (UnicodeEncodeError, LookupError):
         return PLAIN
     return Glyphs()
+
+
+def spelt(value: str, console: Console) -> str:
+    """Text in signs that this console can show."""
+    return value if glyphs(console) is not PLAIN else value.translate(SPELT)
 
 
 def clean(value: str, style: str = "") -> Text:
@@ -71,3 +82,14 @@ def apart(console: Console, left: Text, right: Text) -> Iterator[Text]:
 def count(number: int, noun: str) -> str:
     """A number and its noun: 1 fault, 2 faults."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 0.4 s, 12 s, 3 min 5 s, 2 h 10 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {left} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

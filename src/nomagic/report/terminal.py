@@ -83,17 +83,21 @@ def _outcomes(record: Record) -> Iterator[str]:
 
 
 def _ending(record: Record, out: Console) -> Lines:
+    if said := ended(record):
+        yield from hang(out, "", "", clean(said, "bold"))
+
+
+def ended(record: Record) -> str:
+    """How the script ended, in a sentence; empty if it just finished."""
     ending = record.ending
     after = f"after {count(record.steps, 'step')}"
-    said = {
+    return {
         "finished": "",
         "stopped": f"The script was stopped {after}, as asked.",
         "exit": f"The script left with exit code {ending.code} {after}." if ending.code else "",
         "interrupted": f"The script was interrupted {after}; this is what was seen until then.",
         "crashed": f"The script crashed {after}: {ending.error}. This is what was seen until then.",
     }[ending.how]
-    if said:
-        yield from hang(out, "", "", clean(said, "bold"))
 
 
 def _by_practice(findings: Sequence[Finding], severity: Severity) -> Iterator[list[Finding]]:
