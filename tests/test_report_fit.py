@@ -26,7 +26,7 @@ def flat(text: str) -> str:
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_lines_fit_and_the_story_is_whole(width: int):
-    text = printed(FIT, width, "out/index.html")
+    text = printed(FIT, width, "report: out/index.html")
     assert max(cell_len(line) for line in text.splitlines()) <= width
     for said in (
         "nomagic fit digits · 4 min 57 s",
@@ -37,7 +37,7 @@ def test_lines_fit_and_the_story_is_whole(width: int):
         "The best plain model (linear) has 95.6 % on the same samples;",
         "this one is 2.2 points better (0.8 … 3.9).",
         "nomagic predict 'out/my digits' DATA",
-        "report out/index.html",
+        "report: out/index.html",
     ):
         assert said in flat(text)
 
@@ -122,9 +122,13 @@ def grown(**last: object) -> list[Fit]:
         replace(FIT, stages=FIT.stages[:n], score={}, ending="") for n in range(len(FIT.stages))
     ]
     told = [
-        replace(one, phase=f"stage {n}: epoch 1 of 9", left=90.0) for n, one in enumerate(steps)
+        replace(one, phase=f"stage {n} · epoch 1 of 9", left=90.0) for n, one in enumerate(steps)
     ]
-    return [*told, replace(told[-1], phase="stage 3: epoch 2 of 9"), replace(FIT, phase="", **last)]
+    return [
+        *told,
+        replace(told[-1], phase="stage 3 · epoch 2 of 9"),
+        replace(FIT, phase="", **last),
+    ]
 
 
 def test_a_pipe_gets_a_line_for_each_step():
@@ -135,7 +139,7 @@ def test_a_pipe_gets_a_line_for_each_step():
     lines = stream.getvalue().splitlines()
     assert sum("✓" in line for line in lines) == 3
     assert sum("left" in line for line in lines) == 4
-    assert "stage 0: epoch 1 of 9 · 1 min 30 s left" in lines[0]
+    assert "stage 0 · epoch 1 of 9 · 1 min 30 s left" in lines[0]
     assert "epoch 2 of 9" not in stream.getvalue()
 
 

@@ -1,5 +1,7 @@
 """A fit on a terminal: the stages with their evidence as they come, and what the model reached.
 
+A phase is the name of the stage and, behind a dot, what it does: "tune · epoch 3 of 9".
+
 ``Fit.score`` has the metric under its own name, and where they are known ``low`` and ``high``, the
 ends of its 95 % interval; ``samples``, the size of the test part; ``plain``, the score of the best
 plain model on the same samples; ``gain``, by how much the model beats that (above 0 is better,
@@ -113,7 +115,7 @@ class Screen(AbstractContextManager["Screen"]):
         for stage in fit.stages[self._told :]:
             self.out.print(_row(stage, _widest(fit), self.out), soft_wrap=True)
         self._told = len(fit.stages)
-        begun = fit.phase.partition(":")[0]
+        begun = fit.phase.partition(" · ")[0]
         if begun not in (self._began, ""):
             self._began = begun
             self.out.print(_now(fit, self.out), soft_wrap=True)
@@ -149,7 +151,7 @@ def _report(fit: Fit, out: Console, written: str) -> Iterator[Text]:
     yield Text()
     yield from _outcome(fit, out)
     if written:
-        yield from hang(out, "", "report  ", clean(written))
+        yield from hang(out, "", "", clean(written))
 
 
 def _stage(stage: Stage, widest: int, out: Console) -> Iterator[Text]:
