@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nomagic.datasets import data
-from nomagic.engine import choose, draws, plain, processes, scores, stacked
+from nomagic.engine import choose, convolutions, draws, plain, processes, scores, stacked
 from nomagic.engine.plan import Member, Plan, SetupError
 from nomagic.words import Form, InputStep, Setup
 
@@ -289,9 +289,7 @@ def test_metrics_agree_with_scikit_learn() -> None:
 
 
 def test_flips_count_predictions_that_a_shift_changes() -> None:
-    digits = data("digits")
-    images = replace(digits, x=digits.x.reshape(-1, 1, 8, 8)[:400], y=digits.y[:400])
-    plan = Plan(setup(data=images, model=image_net, epochs=3))
+    plan = Plan(setup(data=square(400), model=image_net, epochs=3))
     alone, together = plain.train(plan, [1, 2]), stacked.train(plan, [1, 2])
     for a, b in zip(alone, together, strict=True):
         assert 0 < a.scores["flips"] < 1
@@ -306,6 +304,122 @@ def image_net(form: Form) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(72, form.classes)
     )
+
+
+class Convolved(nn.Module):
+    """One convolution between others, pooled; ``flat`` views the maps instead of reshaping them."""
+
+    def __init__(self, form: Form, conv: nn.Module, flat: bool = False) -> None:
+        super().__init__()
+        self.line, self.flat = isinstance(conv, nn.Conv1d), flat
+        self.first = nn.Conv1d(8, 4, 1) if self.line else nn.Conv2d(1, 4, 1)
+        self.conv, self.norm = conv, nn.BatchNorm1d(4) if self.line else nn.BatchNorm2d(4)
+        self.pool = nn.AdaptiveMaxPool1d(2) if self.line else nn.AdaptiveAvgPool2d(2)
+        self.head = nn.Linear(8 if self.line else 16, form.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x[:, 0] if self.line else x)
+        h = self.pool(F.relu(self.norm(self.conv(h))))
+        return self.head(h.view(len(h), -1) if self.flat else h.flatten(1))
+
+
+CONVOLUTIONS = {
+    "stride": partial(nn.Conv2d, 4, 4, 3, stride=2),
+    "zeros": partial(nn.Conv2d, 4, 4, 3, padding=1),
+    "same": partial(nn.Conv2d, 4, 4, 3, padding="same"),
+    "reflect": partial(nn.Conv2d, 4, 4, 3, padding=1, padding_mode="reflect"),
+    "circular": partial(nn.Conv2d, 4, 4, (3, 5), padding=(1, 2), padding_mode="circular"),
+    "dilation": partial(nn.Conv2d, 4, 4, 3, dilation=2, bias=False),
+    "groups": partial(nn.Conv2d, 4, 4, 3, groups=4),
+    "1d": partial(nn.Conv1d, 4, 4, 3, stride=2, padding=1, padding_mode="replicate"),
+    "transposed": partial(nn.ConvTranspose2d, 4, 4, 2, stride=2),
+}
+
+
+def square(count: int = 300) -> Any:
+    digits = data("digits")
+    return replace(digits, x=digits.x.reshape(-1, 1, 8, 8)[:count], y=digits.y[:count])
+
+
+def convolved(form: Form, kind: str, flat: bool = False) -> nn.Module:
+    return Convolved(form, CONVOLUTIONS[kind](), flat)
+
+
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_convolutions_are_the_same_in_every_layout(kind: str) -> None:
+    plan = Plan(
+        setup(data=square(), model=partial(convolved, kind=kind), optimizer=OPTIMIZERS["momentum"])
+    )
+    alone, together = plain.train(plan, [1, 2]), stacked.train(plan, [1, 2])
+    for a, b in zip(alone, together, strict=True):
+        assert b.scores == pytest.approx(a.scores, rel=1e-8, abs=1e-10)
+
+    conv, x = (
+        CONVOLUTIONS[kind](),
+        torch.randn(3, 4, 8) if kind == "1d" else torch.randn(3, 4, 8, 8),
+    )
+    expected = conv(x)
+    expected.square().sum().backward()
+    grad, conv.weight.grad = conv.weight.grad, None
+    with convolutions.channels_last():
+        found = conv(x)
+    found.square().sum().backward()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(conv.weight.grad, grad, rtol=1e-4, atol=1e-4)
+
+
+def test_maps_have_their_channels_last_unless_the_network_views_them() -> None:
+    given = setup(data=square(), precision="float32", optimizer=OPTIMIZERS["momentum"])
+    plan = Plan(replace(given, model=partial(convolved, kind="zeros")))
+    seen: list[bool] = []
+    run = plain.Running(plan, Member(1))
+    run.model.norm.register_forward_pre_hook(
+        lambda _, given: seen.append(given[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    run.step(plan.batches(Member(1), 0)[0])
+    assert seen == [True]
+    assert all(p.is_contiguous() for p in run.model.parameters()), "weights keep their layout"
+
+    views = replace(given, model=partial(convolved, kind="zeros", flat=True))
+    ours, theirs = plain.train(Plan(views), [1])[0], plain.train(plan, [1])[0]
+    assert ours.scores == pytest.approx(theirs.scores, rel=1e-3)
+    assert not Plan(views).channels_last
+    assert F.conv2d.__module__ != convolutions.__name__
+
+
+def test_the_step_is_fused_only_where_the_user_left_it_to_torch() -> None:
+    def fused(**chosen: Any) -> Any:
+        run = plain.Running(Plan(setup(optimizer=partial(torch.optim.Adam, **chosen))), Member(1))
+        return run.optimizer.param_groups[0]["fused"]
+
+    assert fused()
+    assert not fused(foreach=True)
+    assert fused(fused=False) is False
+    assert not fused(capturable=True)
+
+
+def test_images_are_converted_once_for_all_plans_of_the_data() -> None:
+    pixels = (square().x * 15).to(torch.uint8)
+    images = replace(square(), x=pixels)
+    one, other = Plan(setup(data=images)), Plan(setup(data=images, rate=2.0))
+    rows = torch.tensor([[5, 3], [3, 0]])
+    x, y = one.fetch(rows)
+    assert torch.equal(x, (pixels[rows].float() / 255).double())
+    assert torch.equal(y, images.y[rows])
+    assert one.whole is not None
+    assert other.whole is not None
+    assert one.whole[0] is other.whole[0]
+    assert Plan(setup(data=images, precision="float32")).fetch(rows)[0].dtype == torch.float32
+
+
+def test_data_too_large_to_keep_are_converted_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Plan(setup(data=square()))
+    monkeypatch.setattr("nomagic.engine.plan.KEPT", 0)
+    plan = Plan(setup(data=square()))
+    rows = torch.tensor([4, 2, 2])
+    assert plan.whole is None
+    for ours, theirs in zip(plan.fetch(rows), kept.fetch(rows), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_bad_setups_are_told_apart() -> None:

@@ -49,15 +49,19 @@ def seeded(seed: int) -> Generator[None]:
 
 @contextlib.contextmanager
 def written_out() -> Generator[None]:
-    """Attention in plain operations: its fused ones cannot be mapped over members."""
-    fast, fused = torch.backends.mha.get_fastpath_enabled(), F.scaled_dot_product_attention
+    """Attention and linear layers in plain operations.
+
+    Attention's fused ones cannot be mapped over members, and a linear layer's copies its inputs.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    fused, linear = F.scaled_dot_product_attention, F.linear
     torch.backends.mha.set_fastpath_enabled(False)
-    F.scaled_dot_product_attention = _attend
+    F.scaled_dot_product_attention, F.linear = _attend, _linear
     try:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        F.scaled_dot_product_attention = fused
+        F.scaled_dot_product_attention, F.linear = fused, linear
 
 
 def uniform(shape: tuple[int, ...], key: Tensor, step: int, call: int) -> Tensor:
@@ -163,6 +167,13 @@ def keyed(key: Tensor, step: int) -> Generator[None]:
     finally:
         for name, function in theirs.items():
             setattr(F, name, function)
+
+
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002
+    """`torch.nn.functional.linear`, mapped as one matrix product a member."""
+    rows = input.reshape(-1, input.shape[-1]) @ weight.t()
+    rows = rows if bias is None else rows + bias
+    return rows.reshape(*input.shape[:-1], rows.shape[-1])
 
 
 def _attend(

@@ -79,7 +79,7 @@ class Running:
         """One step on these rows of the data; the loss."""
         plan, clip = self.plan, self.plan.setup.clip
         x, y = plan.fetch(rows)
-        with keyed(self.key, self.steps), plan.autocast():
+        with keyed(self.key, self.steps), plan.computing():
             loss = plan.loss(self.model(plan.prepare(x, self.part.fitted)), y)
         self.optimizer.zero_grad()
         loss.backward()
@@ -134,7 +134,7 @@ def outputs_of(plan: Plan, model: nn.Module, part: Part) -> tuple[Tensor, Tensor
     targets: list[Tensor] = []
     for rows in part.held.split(CHUNK):
         x, y = plan.fetch(rows)
-        with plan.autocast():
+        with plan.computing():
             outputs.append(model(plan.prepare(x, part.fitted)))
         targets.append(y)
     return torch.cat(outputs).to(plan.dtype), torch.cat(targets)
@@ -147,15 +147,13 @@ def conclude(plan: Plan, seed: int, trained: Sequence[Trained], seconds: float) 
     held = [outputs_of(plan, one.model, part) for one in trained]
     spent = time.perf_counter() - began
     outputs = average(plan, [found for found, _ in held])
-    moved = [_shifted(plan, one) for one in trained]
+    moved = [found for one in trained if (found := _shifted(plan, one)) is not None]
     return outcome(
         plan,
         seed,
         outputs,
         held[0][1],
-        moved=None
-        if moved[0] is None
-        else average(plan, [one for one in moved if one is not None]),
+        moved=average(plan, moved) if moved else None,
         curve=trained[0].curve,
         failed=next((one.failed for one in trained if one.failed), ""),
         epochs=max(one.epochs for one in trained),
@@ -184,12 +182,12 @@ def averaged(outputs: Tensor, task: Task) -> Tensor:
 
 @torch.no_grad()
 def _shifted(plan: Plan, trained: Trained) -> Tensor | None:
-    """Outputs for the shifted images: (5, n, classes)."""
+    """Outputs for the shifted images: (4, n, classes)."""
     x = plan.shifted(trained.member)
     if x is None:
         return None
-    with plan.autocast():
-        return torch.stack([trained.model(one) for one in x]).to(plan.dtype)
+    with plan.computing():
+        return trained.model(x[1:].flatten(0, 1)).to(plan.dtype).unflatten(0, (len(x) - 1, -1))
 
 
 def outcome(
@@ -209,12 +207,12 @@ def outcome(
         outputs: of the held-out part (n, …).
         targets: the same part's.
         failed: why training failed, or empty.
-        moved: outputs for images as `Plan.shifted` gave them.
+        moved: outputs for the same part's first images, shifted (4, n, …).
         facts: the other fields of the outcome.
     """
     if not failed and not bool(outputs.isfinite().all()):
         failed = "nan"
     found = {} if failed else scores.score(plan.setup, plan.form.task, outputs, targets)
     if moved is not None and not failed:
-        found["flips"] = scores.flips(moved)
+        found["flips"] = scores.flips(outputs, moved)
     return Outcome(seed, found, failed=failed, **facts)

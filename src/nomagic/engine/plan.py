@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from nomagic.datasets import Data, as_data
-from nomagic.engine import scores
+from nomagic.engine import convolutions, scores
 from nomagic.engine.draws import generator, seeded, stream
 from nomagic.words import Form, Setup
 
@@ -174,13 +176,34 @@ class Plan:
 
     def fetch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs and targets of these rows, in any shape of rows, on the device."""
-        x, y = self.data.batch(rows)
-        y = y.to(self.dtype) if y.is_floating_point() else y
-        return self._cast(x), y.to(self.device)
+        if self.whole is None:
+            return self._read(rows)
+        flat = rows.flatten().to(self.device)
+        x, y = (t.index_select(0, flat).unflatten(0, rows.shape) for t in self.whole)
+        return x, y
 
-    def _cast(self, x: Tensor) -> Tensor:
-        wanted = x if not x.is_floating_point() else x.to(self.dtype)
-        return wanted.to(self.device)
+    def _read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = self.data.batch(rows)
+        return self._cast(x), self._cast(y)
+
+    @cached_property
+    def whole(self) -> tuple[Tensor, Tensor] | None:
+        """All samples as the network takes them, on its device; None where they are too many.
+
+        Plans of the same data share them.
+        """
+        x, y = self.data.x, self.data.y
+        if not isinstance(x, Tensor) or y is None or x.numel() * self.dtype.itemsize > KEPT:
+            return None
+        kept, where = _KEPT.setdefault(self.data, {}), (self.device, self.dtype)
+        if where not in kept:
+            if x.dtype == torch.uint8:
+                x, y = self.data.batch(torch.arange(len(self.data)))
+            kept[where] = self._cast(x), self._cast(y)
+        return kept[where]
+
+    def _cast(self, t: Tensor) -> Tensor:
+        return t.to(self.device, self.dtype if t.is_floating_point() else None)
 
     def prepare(self, x: Tensor, fitted: Sequence[Sequence[Tensor]]) -> Tensor:
         """The input steps, with their fitted values."""
@@ -246,16 +269,41 @@ class Plan:
                 group["weight_decay"] = self.setup.decay
                 if "decoupled_weight_decay" in group:
                     group["decoupled_weight_decay"] = True
+        fuse(optimizer)
         return optimizer
 
     def scheduler(self, optimizer: Optimizer, steps: int) -> LRScheduler | None:
         """The setup's schedule over all steps."""
         return self.setup.schedule(optimizer, steps) if self.setup.schedule else None
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Autocast where the precision asks for it."""
-        on = self.setup.precision == "bfloat16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on)
+        if self.setup.precision != "bfloat16":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def computing(self) -> contextlib.AbstractContextManager[object]:
+        """Where one network computes: autocast, and convolutions in the layout that suits them."""
+        if not self.channels_last:
+            return self.autocast()
+        stack = contextlib.ExitStack()
+        stack.enter_context(self.autocast())
+        stack.enter_context(convolutions.channels_last())
+        return stack
+
+    @cached_property
+    def channels_last(self) -> bool:
+        """Whether the network is content with channels last: not where it views the maps flat."""
+        if self.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+            return False
+        member = self.members([0])[0]
+        model, x = self.model(member).eval(), self.sample(member.seed)
+        try:
+            with seeded(0), torch.no_grad(), convolutions.channels_last() as counted:
+                model(x)
+        except Exception:
+            return False
+        return counted.calls > 0
 
 
 SMALLEST = 8
@@ -266,6 +314,26 @@ DIRECTIONS = ((0, 1), (2, 1), (1, 0), (1, 2))
 """Where the window lies on an image padded by one pixel."""
 FITTED = 20_000
 """Training inputs on which input steps are fitted."""
+KEPT = 1 << 30
+"""Bytes of inputs that are kept as the network takes them; larger data are converted by batch."""
+_KEPT: WeakKeyDictionary[Data, dict[Any, tuple[Tensor, Tensor]]] = WeakKeyDictionary()
+FUSABLE = (torch.optim.Adam, torch.optim.AdamW)
+"""Optimizers whose fused step computes the same; they take dense gradients only."""
+
+
+def fuse(optimizer: Optimizer) -> None:
+    """One kernel for all parameters, where the user left the choice to torch and there is one."""
+    if type(optimizer) not in FUSABLE:
+        return
+    for group in optimizer.param_groups:
+        chosen = group["foreach"] is not None or group["fused"] is not None
+        ready = all(p.is_floating_point() and p.device.type in FUSING for p in group["params"])
+        if ready and not (chosen or group["capturable"] or group["differentiable"]):
+            group["fused"] = True
+
+
+FUSING = ("cpu", "cuda")
+"""Devices on which they are fused."""
 
 
 class _Identity:

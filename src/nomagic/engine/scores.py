@@ -159,10 +159,13 @@ def _macro_f1(found: Tensor, classes: Tensor, count: int) -> float:
     return float((2 * true[present] / both[present]).mean())
 
 
-def flips(outputs: Tensor) -> float:
-    """The share of predictions that a shift by one pixel changes; outputs (5, n, classes)."""
-    found = outputs.argmax(-1)
-    return float((found[1:] != found[0]).double().mean())
+def flips(outputs: Tensor, moved: Tensor) -> float:
+    """The share of predictions that a shift by one pixel changes.
+
+    ``outputs`` are (n, classes), ``moved`` (4, m, classes) for the first m of the n shifted.
+    """
+    found = moved.argmax(-1)
+    return float((found != outputs[: found.shape[1]].argmax(-1)).double().mean())
 
 
 def calibration_error(confidence: Tensor, right: Tensor) -> float:

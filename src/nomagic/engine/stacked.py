@@ -249,7 +249,7 @@ def _forward(plan: Plan, stack: Stack, prepared: bool = False) -> Callable[..., 
 
 @torch.no_grad()
 def _shifted(plan: Plan, stack: Stack) -> Tensor | None:
-    """Each member's outputs for its shifted images: (members, 5, n, classes)."""
+    """Each member's outputs for its shifted images: (members, 4, n, classes)."""
     images = [plan.shifted(member) for member in stack.members]
     if images[0] is None:
         return None
@@ -257,7 +257,7 @@ def _shifted(plan: Plan, stack: Stack) -> Tensor | None:
     tensors = (stack.parameters, stack.frozen, stack.buffers)
     forward = torch.vmap(_forward(plan, stack, prepared=True), randomness="different")
     with plan.autocast():
-        found = [forward(tensors, stack.fitted, x[:, i]) for i in range(x.shape[1])]
+        found = [forward(tensors, stack.fitted, x[:, i]) for i in range(1, x.shape[1])]
     return torch.stack(found, 1).to(plan.dtype)
 
 
