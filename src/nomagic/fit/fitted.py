@@ -274,18 +274,19 @@ class Fitted:
         labels = self._labels(found["mean"])
         return Prediction(**found, labels=labels, accepted=accepted, remarks=remarks)
 
-    @torch.no_grad()
     def members(self, x: Any) -> Tensor:
         """What each member returns for raw inputs, its logits or numbers: (members, n, …)."""
         given = self.inputs(x)[0]
-        return torch.cat([self._outputs(part) for part in given.split(CHUNK)], 1)
+        return torch.cat([self.run(part) for part in given.split(CHUNK)], 1)
 
     def outputs(self, x: Any) -> Tensor:
         """Calibrated logits of raw inputs, or numbers: what `nomagic.engine.scores.score` takes."""
         found = pooled(self.members(x), self.form.task)
         return found if self.form.task == "regression" else found / self.temperature
 
-    def _outputs(self, x: Tensor) -> Tensor:
+    @torch.no_grad()
+    def run(self, x: Tensor) -> Tensor:
+        """What each member returns for inputs as `inputs` gives them: (members, n, …)."""
         on = self.setup.precision == "bfloat16"
         device = torch.device(self.setup.device)
         x = x.to(device, DTYPES[self.setup.precision] if x.is_floating_point() else x.dtype)
@@ -295,7 +296,7 @@ class Fitted:
     @torch.no_grad()
     def _said(self, x: Tensor) -> dict[str, Tensor]:
         """The numbers of a prediction for some inputs."""
-        outputs = self._outputs(x)
+        outputs = self.run(x)
         mean, spread = self.served.said(outputs)
         if self.form.task == "regression":
             nothing = torch.full_like(mean, math.nan)
