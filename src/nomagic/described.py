@@ -187,3 +187,12 @@ def _functions(base: Setup) -> list[Any]:
         if callable(value)
         for part in ((value.func, value) if isinstance(value, partial) else (value,))
     ]
+
+
+def ours(value: Any) -> bool:
+    """Whether a function is one of nomagic's own parts, and not the user's."""
+    plain = describe(value)
+    while isinstance(plain, Mapping) and "name" not in plain and "own" not in plain:
+        plain = plain.get("partial") or plain.get("make")
+    name = plain.get("name", "") if isinstance(plain, Mapping) else ""
+    return str(name).startswith("nomagic.parts.")

@@ -1,0 +1,178 @@
+"""What a stage of a fit is given: the setup as it is now, the data that it may see, its time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nomagic import described
+from nomagic.datasets import Data
+from nomagic.engine import lasting, plain, stacked
+from nomagic.engine.choose import choose
+from nomagic.engine.draws import generator, stream
+from nomagic.engine.lasting import Result
+from nomagic.engine.plan import Plan
+from nomagic.fit.ledger import Ledger
+from nomagic.words import Recipe, Setup, Stage
+
+STEPS = 4
+"""Steps that are timed to tell how long an epoch takes."""
+
+
+class FitError(ValueError):
+    """A fit that cannot go on: says what came, what was expected and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asks for beside the setup.
+
+    ``members`` are the networks of the ensemble; ``recipe`` what a trial proved; ``bytes`` and
+    ``ms`` the limits of the model, on disk and for one input; ``pretrain`` a kind of unsupervised
+    pre-training, "auto" or "off"; ``weights`` a file of weights to be fine-tuned; ``export`` formats
+    to write the model in, too.
+    """
+
+    members: int = 5
+    recipe: Recipe | None = None
+    bytes: int | None = None
+    ms: float | None = None
+    pretrain: str = "auto"
+    weights: Path | None = None
+    export: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a stage may look at; it returns its evidence as a `Stage`.
+
+    ``base`` is the setup as the user gave it, ``setup`` as the stages so far have made it, ``data``
+    what they may see and ``test`` what only the last one may. ``stages`` is the evidence so far,
+    ``seconds`` the time for this stage. ``tell`` says what goes on.
+    """
+
+    base: Setup
+    setup: Setup
+    data: Data
+    test: Data | None
+    ledger: Ledger
+    wish: Wish
+    stages: tuple[Stage, ...] = ()
+    seconds: float = 60.0
+    tell: Callable[[str], None] = field(default=lambda _: None)
+
+    @property
+    def seed(self) -> int:
+        """The seed of the split that all stages share, and of the networks."""
+        return self.wish.seed
+
+    def plan(self, **changes: Any) -> Plan:
+        """The setup as it is now, with some fields changed."""
+        return Plan(replace(self.setup, **changes), self.data)
+
+    def stage(self, name: str) -> Stage | None:
+        """The evidence of an earlier stage that was not skipped."""
+        return next((one for one in self.stages if one.name == name and not one.skipped), None)
+
+    def change(self, setup: Setup) -> dict[str, Any]:
+        """What `Stage.change` says to make this of the setup as it is now."""
+        return described.changes(setup, self.setup)
+
+    def train(self, name: str, plan: Plan) -> Result:
+        """Train all members of a plan, going on from what was trained before under this name."""
+        together = plan.setup.members > 1 and self.ledger.decide(
+            f"{name}.together", lambda: faster_together(plan)
+        )
+        file = self.ledger.file(f"{name}.safetensors")
+        epochs = plan.setup.epochs
+        every = self.ledger.decide(f"{name}.every", lambda: max(1, round(EVERY / _epoch(plan))))
+
+        def tell(done: int, _: Any) -> None:
+            self.tell(f"epoch {done} of {epochs}")
+
+        return lasting.train(plan, self.seed, file, together=together, tell=tell, every=every)
+
+
+EVERY = 1.0
+"""Seconds of training between two checkpoints, at least; an epoch is never cut."""
+
+
+def faster_together(plan: Plan) -> bool:
+    """Whether the members of a plan train faster stacked, by measurement."""
+    return choose(replace_members(plan, 1), plan.setup.members).how in ("stacked", "stacks")
+
+
+def replace_members(plan: Plan, members: int) -> Plan:
+    """The same plan for another number of networks."""
+    return Plan(replace(plan.setup, members=members), plan.data)
+
+
+def epoch_seconds(plan: Plan, seed: int = 0) -> float:
+    """What an epoch of all members takes, scoring included, from a few steps."""
+    return _epoch(plan, seed)
+
+
+def _epoch(plan: Plan, seed: int = 0) -> float:
+    members = plan.members([seed])
+    if len(members) > 1 and not stacked.reason_against(plan):
+        spent, steps = _stacked(plan, seed), plan.steps(members[0]) / plan.setup.epochs
+        return spent * steps * SCORING
+    run = plain.Running(plan, members[0])
+    batches = plan.batches(members[0], 0)
+    spent = _median(lambda i: run.step(batches[i % len(batches)]))
+    return spent * len(batches) * len(members) * SCORING
+
+
+SCORING = 1.3
+"""An epoch takes so much longer than its steps: the held-out part is scored."""
+
+
+def _stacked(plan: Plan, seed: int) -> float:
+    members = plan.members([seed])
+    with stacked.mapped():
+        run = stacked.Running(plan, stacked.build(plan, members))
+        rows = torch.stack([plan.batches(member, 0)[0] for member in members])
+        return _median(lambda _: run.step(rows))
+
+
+def _median(step: Callable[[int], object]) -> float:
+    spent: list[float] = []
+    for number in range(STEPS + 1):
+        began = time.perf_counter()
+        step(number)
+        spent.append(time.perf_counter() - began)
+    return sorted(spent[1:])[STEPS // 2]
+
+
+def affordable(seconds: float, epoch: float, least: int, most: int) -> int:
+    """Epochs that fit into the time, within limits; 0 if not even the least."""
+    count = math.floor(seconds / max(epoch, 1e-9))
+    return 0 if count < least else min(count, most)
+
+
+def apart(data: Data, setup: Setup, share: float, seed: int) -> tuple[Data, Data | None]:
+    """Set a test part aside that no stage but the last may see.
+
+    It is the one that the source came with, or a share by the rule of `Setup.split`: whole groups,
+    the end of the time, or samples at random.
+    """
+    if data.test_rows is not None and setup.split not in ("group", "time"):
+        train, test = data.test_rows
+        return data.subset(train), data.subset(test)
+    if share <= 0:
+        return data, None
+    part = Plan(replace(setup, held_out=share), data).part(stream(seed, "test"))
+    return data.subset(part.train), data.subset(part.held)
+
+
+def drawn(count: int, most: int, seed: int, purpose: str) -> torch.Tensor:
+    """At most so many of ``count`` rows, at random but always the same ones, in order."""
+    order = torch.randperm(count, generator=generator(stream(seed, purpose)))
+    return order[:most].sort().values

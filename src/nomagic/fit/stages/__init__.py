@@ -1,0 +1,1 @@
+"""The stages of a fit, each a function from what is known to its evidence."""

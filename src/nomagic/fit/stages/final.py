@@ -1,0 +1,137 @@
+"""The model is put together, tried on the test part, which no stage has seen, and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor
+
+from nomagic.engine import plain
+from nomagic.engine.plan import Plan
+from nomagic.fit import noise
+from nomagic.fit.case import Case, drawn
+from nomagic.fit.dropout import passes
+from nomagic.fit.fitted import Fitted, Scaling
+from nomagic.fit.quality import Noise
+from nomagic.fit.stages import baselines, squeeze
+from nomagic.fit.stages.baselines import told
+from nomagic.fit.trust import evidence
+from nomagic.words import NotApplicable, Stage
+
+PASSES = 20
+"""Passes with dropout."""
+MOST = 10_000
+"""Test samples on which trust is measured."""
+
+
+def fitted(case: Case, scaling: Scaling | None = None) -> Fitted:
+    """The ensemble as it was trained."""
+    plan, result = squeeze.trained(case)
+    return Fitted.of(plan, case.seed, result.networks, scaling=scaling, recipe=case.wish.recipe)
+
+
+def trust(case: Case) -> Stage:
+    """Whether the model knows what it does not know."""
+    if case.test is None:
+        return Stage("trust", skipped="there is no test part")
+    model = fitted(case)
+    plan = squeeze.plan_of(case)
+    held = case.data.batch(plan.part(case.seed).held)
+    test = case.test.batch(drawn(len(case.test), MOST, case.seed, "trust"))
+    first = replace(model, networks=model.networks[:1])
+
+    def dropout(x: Tensor) -> Tensor | NotApplicable:
+        return passes(first.served.networks[0], _prepared(first, x), PASSES, case.seed)
+
+    return evidence(plan.form, model.members, *held, *test, dropout=dropout, seed=case.seed)
+
+
+def _prepared(model: Fitted, x: Tensor) -> Tensor:
+    for step, values in zip(model.setup.inputs, model.fitted, strict=True):
+        x = step.use(x, *values)
+    return x
+
+
+def test(case: Case) -> Stage:
+    """Score the model and the best plain model on the test part, once."""
+    if case.test is None:
+        return Stage("test", skipped="there is no test part")
+    model, plan = fitted(case), squeeze.plan_of(case)
+    asked = Plan(plan.setup, case.test)
+    every = torch.arange(len(case.test))
+    x, targets = case.test.batch(every)
+    together = plain.average(asked, list(model.members(x)))
+    own = noise.score(asked, together, targets)
+    rivals = {
+        name: make(asked, every)
+        for name, make in baselines.models(plan, plan.part(case.seed).train, case.seed)
+    }
+    best = _best(case, rivals)
+    lead = noise.difference(asked, together, rivals[best], targets)
+    numbers: dict[str, Any] = {
+        "metric": plan.metric,
+        "samples": len(case.test),
+        "value": own.value,
+        "low": own.low,
+        "high": own.high,
+        "scores": own.all,
+        "best plain model": best,
+        "its value": noise.metrics(asked, rivals[best], targets)[plan.metric],
+        "lead": dict(zip(("value", "low", "high"), lead, strict=True)),
+    }
+    return Stage("test", tuple(_says(plan, numbers)), numbers)
+
+
+def _best(case: Case, rivals: dict[str, Tensor]) -> str:
+    """The one that was best on the validation samples; the test part chooses nothing."""
+    stage = case.stage("squeeze") or case.stage("baselines")
+    name = (stage.numbers.get("best plain model") or stage.numbers.get("best")) if stage else None
+    return name if name in rivals else next(iter(rivals))
+
+
+def _says(plan: Plan, numbers: dict[str, Any]) -> Iterator[str]:
+    yield (
+        f"On {numbers['samples']:,} test samples that no stage has seen: {plan.metric} "
+        f"{told(plan, numbers['value'])} ({told(plan, numbers['low'])} … "
+        f"{told(plan, numbers['high'])}); {baselines.NAMES[numbers['best plain model']]} has "
+        f"{told(plan, numbers['its value'])}."
+    )
+    yield squeeze.lead(plan, numbers["best plain model"], numbers["lead"])
+
+
+def complete(case: Case, model: Fitted) -> Fitted:
+    """The model with what the stages found: temperature, threshold, noise, scores."""
+    trusted, tested = case.stage("trust"), case.stage("test")
+    facts = model.facts
+    if tested is not None:
+        value = tested.numbers
+        facts = replace(
+            facts,
+            scores=value["scores"],
+            intervals={value["metric"]: (value["low"], value["high"])},
+            tested=value["samples"],
+        )
+    says = tuple(sentence for stage in case.stages for sentence in stage.says)
+    model = replace(model, facts=replace(facts, says=says))
+    if trusted is None:
+        return model
+    found = trusted.numbers
+    known = found["noise"]
+    return replace(
+        model,
+        temperature=found["temperature"],
+        threshold=found["threshold"],
+        noise=_told_back(msgspec.convert(known, Noise), model.scaling) if known else None,
+    )
+
+
+def _told_back(known: Noise, scaling: Scaling | None) -> Noise:
+    """The noise in the unit of the targets as they came."""
+    if scaling is None:
+        return known
+    pairs = zip(known.variance, scaling.deviation, strict=True)
+    return replace(known, variance=tuple(variance * unit**2 for variance, unit in pairs))

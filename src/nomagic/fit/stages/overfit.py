@@ -1,0 +1,294 @@
+"""Start small and grow: one rung of the ladder at a time, as long as the validation gain is real.
+
+First the network must be able to learn a single batch by heart. The ladder is that of
+`nomagic.parts.presets`; a network of the user's own is the only rung of its ladder, and what the
+curves say of it is advice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
+from typing import Any
+
+from torch import Tensor
+
+from nomagic import described
+from nomagic.engine import plain, scores
+from nomagic.engine.lasting import Curves
+from nomagic.engine.plan import Plan
+from nomagic.fit import diagnosis, noise
+from nomagic.fit.case import Case, FitError, affordable, epoch_seconds
+from nomagic.fit.diagnosis import Diagnosis, diagnose
+from nomagic.fit.stages import squeeze
+from nomagic.fit.stages.baselines import told
+from nomagic.parts.presets import Rung, defaults, ladder
+from nomagic.words import Picture, Series, Setup, Stage
+
+MEMBERS = 2
+"""Networks of each rung."""
+STEPS, HEART = 300, 0.1
+"""Steps in which one batch must be learnt by heart, and the share of its loss that may be left."""
+PATIENCE = 2
+"""Rungs in a row without a gain after which no larger one is tried."""
+SHARE = 0.15
+"""The part of the stage's time that the first network after the linear one may take."""
+FIELDS = ("model", "optimizer", "schedule", "batch_size", "epochs", "inputs")
+"""What a rung sets in the setup."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A rung that was trained: outputs (members, n, …) on the validation samples and curves."""
+
+    rung: Rung
+    plan: Plan
+    outputs: Tensor
+    targets: Tensor
+    curves: list[Curves]
+    parameters: int
+
+    @property
+    def value(self) -> float:
+        """The mean of the metric over the members."""
+        return fmean(self._metrics("held"))
+
+    @property
+    def seen(self) -> float:
+        """The same on training samples."""
+        return fmean(self._metrics("train"))
+
+    def _metrics(self, which: str) -> list[float]:
+        good = [curve for curve in self.curves if curve.best >= 0]
+        return [getattr(curve, which)[self.plan.metric][curve.best] for curve in good]
+
+
+def run(case: Case) -> Stage:
+    """Climb, choose, and say what the curves of the chosen network mean."""
+    rungs = _rungs(case)
+    steps, left = _heart(case, rungs[-1 if len(rungs) == 1 else 1])
+    climbed = list(_climb(case, rungs))
+    if not climbed:
+        raise FitError("no network could be trained: the loss was not finite in the first epoch")
+    chosen = climbed[_top(climbed)]
+    found = _diagnosed(case, chosen)
+    numbers = {
+        "one batch": {"steps": steps, "loss left": left},
+        "rungs": [_numbers(one) for one in climbed],
+        "chosen": chosen.rung.name,
+        "diagnosis": {
+            name: value
+            for name, value in asdict(found).items()
+            if name not in ("pictures", "says", "advice")
+        },
+    }
+    says = (*_says(rungs, climbed, chosen, steps, left), *found.says)
+    pictures = (*_ladder(climbed), *found.pictures)
+    kept = {name: getattr(chosen.plan.setup, name) for name in FIELDS}
+    return Stage("overfit", says, numbers, pictures, case.change(replace(case.setup, **kept)))
+
+
+# -- the ladder ---------------------------------------------------------------------------------
+
+
+def _rungs(case: Case) -> tuple[Rung, ...]:
+    """From small to large; the user's own network is the only one on its ladder."""
+    if described.ours(case.base.model):
+        return ladder(case.data.form)
+    return (Rung("your network", case.base.model),)
+
+
+def setup_of(case: Case, rung: Rung) -> Setup:
+    """The setup with a rung's network; ours bring the way in which they are trained."""
+    if not described.ours(rung.model):
+        return replace(case.setup, members=MEMBERS, patience=None)
+    usual = defaults(case.data.form, len(case.plan().part(case.seed).train))
+    inputs = case.setup.inputs or usual.pop("inputs")
+    chosen = {"model": rung.model, "members": MEMBERS, "patience": None, "inputs": inputs}
+    return replace(case.setup, **(usual | chosen))
+
+
+def _climb(case: Case, rungs: Sequence[Rung]) -> Iterator[Trained]:
+    """Train one rung after the other, all equally long, until larger ones bring nothing or take
+    too long.
+    """
+    epochs = case.ledger.decide("overfit.epochs", lambda: _epochs(case, rungs))
+    best: Trained | None = None
+    waited, spent = 0, 0.0
+    for number, rung in enumerate(rungs):
+        case.tell(rung.name)
+        plan = Plan(replace(setup_of(case, rung), epochs=epochs), case.data)
+        cost = case.ledger.decide(
+            f"overfit.{number}.seconds", lambda p=plan: epochs * epoch_seconds(p, case.seed)
+        )
+        spent += cost
+        if number > 1 and spent > case.seconds:
+            return
+        one = _train(case, number, rung, plan)
+        if one is not None:
+            yield one
+            grew = best is None or _grew(best, one)
+            best, waited = (one, 0) if grew else (best, waited + 1)
+        if waited >= PATIENCE:
+            return
+
+
+def _epochs(case: Case, rungs: Sequence[Rung]) -> int:
+    """As usual, or as many as leave time for some rungs."""
+    plan = Plan(setup_of(case, rungs[min(1, len(rungs) - 1)]), case.data)
+    seconds = case.seconds * (1 if len(rungs) == 1 else SHARE)
+    most = plan.setup.epochs
+    return affordable(seconds, epoch_seconds(plan, case.seed), 1, most) or 1
+
+
+def _train(case: Case, number: int, rung: Rung, plan: Plan) -> Trained | None:
+    """A rung's networks; None where all of them failed."""
+    result = case.train(f"overfit.{number}", plan)
+    if not result.networks:
+        return None
+    outputs, targets = squeeze.outputs_of(plan, result, case.seed)
+    parameters = sum(p.numel() for p in result.networks[0].parameters())
+    return Trained(rung, plan, outputs, targets, result.curves, parameters)
+
+
+def _grew(before: Trained, after: Trained) -> bool:
+    """Whether a larger network is better by more than the noise: in the metric, or in the loss
+    where the metric is not worse.
+    """
+    plan = after.plan
+    new, old = (plain.average(plan, list(one.outputs)) for one in (after, before))
+    gap, low, _ = noise.difference(plan, new, old, after.targets)
+    if diagnosis.grows(0.0, gap, gap - low):
+        return True
+    by_loss = Plan(replace(plan.setup, metric="loss"), plan.data)
+    lost, least, _ = noise.difference(by_loss, new, old, after.targets)
+    return gap >= 0 and diagnosis.grows(0.0, lost, lost - least)
+
+
+def _top(climbed: Sequence[Trained]) -> int:
+    """The last rung that was better than the ones before it by more than the noise."""
+    top = 0
+    for number in range(1, len(climbed)):
+        if _grew(climbed[top], climbed[number]):
+            top = number
+    return top
+
+
+# -- one batch ----------------------------------------------------------------------------------
+
+
+def _heart(case: Case, rung: Rung) -> tuple[int, float]:
+    """Steps until one batch is known by heart, and the share of its first loss that is left."""
+    case.tell("one batch by heart")
+    plan = Plan(replace(setup_of(case, rung), members=1, schedule=None), case.data)
+    member = plan.members([case.seed])[0]
+    run = plain.Running(plan, member)
+    run.model.train()
+    rows = plan.batches(member, 0)[0]
+    first = float(run.step(rows))
+    left = 1.0
+    for step in range(2, STEPS + 1):
+        left = float(run.step(rows)) / max(abs(first), 1e-12)
+        if left < HEART or not math.isfinite(left):
+            return step, left
+    return STEPS, left
+
+
+# -- what the curves say ------------------------------------------------------------------------
+
+
+def _diagnosed(case: Case, one: Trained) -> Diagnosis:
+    plan = one.plan
+    error = {"regression": "rmse", "sequence": ""}.get(plan.form.task, "error")
+    good = [curve for curve in one.curves if not curve.failed] or one.curves
+    means = {
+        (which, name): tuple(
+            fmean(each)
+            for each in zip(*(getattr(curve, which)[name] for curve in good), strict=False)
+        )
+        for which in ("train", "held")
+        for name in ("loss", error)
+        if name
+    }
+    known = diagnosis.Curves(
+        means["train", "loss"],
+        means["held", "loss"],
+        means.get(("train", error), ()),
+        means.get(("held", error), ()),
+    )
+    return diagnose(known, _facts(case, one, error))
+
+
+def _facts(case: Case, one: Trained, error: str) -> diagnosis.Facts:
+    """Noise and the constant's error, in the unit of the errors."""
+    plan = Plan(replace(one.plan.setup, metric=error or "loss"), one.plan.data)
+    by_loss = Plan(replace(one.plan.setup, metric="loss"), one.plan.data)
+    half, loss_half = (
+        1.96 * noise.score(p, one.outputs[0], one.targets).error for p in (plan, by_loss)
+    )
+    stage = case.stage("baselines")
+    constant = stage.numbers["models"]["constant"]["scores"] if stage else {}
+    return diagnosis.Facts(
+        constant=constant.get(error or "loss", math.inf),
+        half=half,
+        loss_half=loss_half,
+        constant_loss=constant.get("loss", math.inf),
+        unit=" %" if error in scores.PERCENT else " nats" if plan.form.task == "sequence" else "",
+    )
+
+
+# -- told ---------------------------------------------------------------------------------------
+
+
+def _numbers(one: Trained) -> dict[str, Any]:
+    return {
+        "network": one.rung.name,
+        "parameters": one.parameters,
+        "epochs": one.plan.setup.epochs,
+        "training": one.seen,
+        "validation": one.value,
+    }
+
+
+def _says(
+    rungs: Sequence[Rung],
+    climbed: Sequence[Trained],
+    chosen: Trained,
+    steps: int,
+    left: float,
+) -> Iterator[str]:
+    if left < HEART:
+        yield f"One batch is known by heart after {steps} steps: the training can learn."
+    else:
+        yield (
+            f"After {STEPS} steps on one batch {100 * left:.0f} % of its first loss are left: a "
+            "network that cannot learn one batch by heart has a fault in model, loss or rate; "
+            "`nomagic check` looks for it."
+        )
+    plan = chosen.plan
+    if len(rungs) == 1:
+        value = told(plan, chosen.value)
+        yield f"Your network reaches {plan.metric} {value} on the validation samples."
+        return
+    yield (
+        f"{len(climbed)} networks were tried, from {climbed[0].rung.name} up to "
+        f"{climbed[-1].rung.name}; {chosen.rung.name} ({chosen.parameters:,} parameters) is the "
+        f"smallest that no other beats by more than the noise: {plan.metric} "
+        f"{told(plan, chosen.value)} on validation samples, {told(plan, chosen.seen)} on training "
+        "samples."
+    )
+
+
+def _ladder(climbed: Sequence[Trained]) -> Iterator[Picture]:
+    if len(climbed) < 2:
+        return
+    sizes = tuple(float(one.parameters) for one in climbed)
+    series = (
+        Series("training", sizes, tuple(one.seen for one in climbed)),
+        Series("validation", sizes, tuple(one.value for one in climbed)),
+    )
+    says = "Larger networks fit the training samples better; what counts is the validation."
+    metric = climbed[0].plan.metric
+    yield Picture("The ladder", says, "parameters", metric, series, log="x")
