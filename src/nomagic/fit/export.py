@@ -83,7 +83,7 @@ def export(fitted: Fitted, kind: Kind, path: str | Path, x: Any) -> Exported:
     write, opened = {"onnx": (_write_onnx, _run_onnx), "torch": (_write_torch, _run_torch)}[kind]
     model = fitted.to("cpu")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as folder, _quiet():
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as folder, quiet():
         made = Path(folder) / (file.name or "model")
         with torch.no_grad():
             _written(write, model.served, prepared, made)
@@ -189,8 +189,8 @@ def _run_torch(file: Path) -> Run:
 
 
 @contextlib.contextmanager
-def _quiet() -> Generator[None]:
-    """Without the exporters' warnings, prints and logs."""
+def quiet() -> Generator[None]:
+    """Without the warnings, prints and logs of other libraries."""
     disabled = logging.root.manager.disable
     with (
         warnings.catch_warnings(),

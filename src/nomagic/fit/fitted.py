@@ -247,7 +247,7 @@ class Fitted:
     def bytes(self) -> int:
         """The size of all weights and buffers of the members."""
         tensors = [t for one in self.networks for t in (*one.parameters(), *one.buffers())]
-        return sum(t.numel() * t.element_size() for t in tensors)
+        return sum(_size(tensor) for tensor in tensors)
 
     def to(self, device: str) -> Fitted:
         """The same on another device."""
@@ -358,6 +358,14 @@ class Fitted:
                 f"the inputs reach {most:.4g}, those of training {expected:.4g}: are they in the "
                 "same unit (images as uint8, or divided by 255 as in training)?"
             )
+
+
+def _size(tensor: Tensor) -> int:
+    """The bytes of a tensor; of one that is made of others, theirs."""
+    if hasattr(tensor, "__tensor_flatten__"):
+        names: list[str] = tensor.__tensor_flatten__()[0]  # pyright: ignore[reportAttributeAccessIssue]
+        return sum(_size(getattr(tensor, name)) for name in names)
+    return tensor.numel() * tensor.element_size()
 
 
 def shaped(x: Tensor, form: Form) -> Tensor:

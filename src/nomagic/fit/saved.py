@@ -114,6 +114,12 @@ def _tensors(fitted: Fitted) -> dict[str, Tensor]:
                 "pickle: make it a buffer"
             )
         found |= {f"members.{number}.{name}": t for name, t in _named(network).items()}
+    strange = [name for name, t in found.items() if hasattr(t, "__tensor_flatten__")]
+    if strange:
+        raise SavedModelError(
+            f"{strange[0]} is kept in 8 bits, which safetensors cannot hold: export the model "
+            "(kind torch), or save the one that it was made from"
+        )
     for number, values in enumerate(fitted.fitted):
         found |= {f"inputs.{number}.{k}": value for k, value in enumerate(values)}
     return {name: t.detach().cpu().clone().contiguous() for name, t in found.items()}
