@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -16,6 +16,7 @@ from nomagic.words import Form
 
 Preset = Callable[[Form], nn.Module]
 """A value that makes a fresh network from the form of the data."""
+Widths = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def small(form: Form) -> tuple[Rung, ...]:
     """Networks of few bytes that answer quickly, to choose from by measurement."""
     if forecast(form):
         return tuple(map(_forecast, (8, 32)))
-    return SMALL[kind(form)]
+    return tuple(SMALL[kind(form)])
 
 
 def forecast(form: Form) -> bool:
@@ -45,28 +46,10 @@ def forecast(form: Form) -> bool:
     return kind(form) == "series" and form.task == "regression" and form.outputs > 1
 
 
-def _rows(widths: tuple[int, ...], blocks: int = 1) -> str:
-    deep = f", {blocks} blocks a stage" if blocks > 1 else ""
-    return f"{widths[0]}-{widths[-1]} channels{deep}"
-
-
-def _cnn(make: type[ResidualCnn | AudioCnn | SignalCnn], word: str) -> tuple[Rung, ...]:
-    """A ladder of residual networks."""
-    sizes = [
-        ((8, 16), 1),
-        ((8, 16, 32), 1),
-        ((16, 32, 64), 1),
-        ((32, 64, 128), 1),
-        ((32, 64, 128, 256), 1),
-        ((64, 128, 256, 512), 1),
-    ]
-    return tuple(Rung(f"{word}, {_rows(*size)}", make(*size)) for size in sizes)
-
-
-def _narrow(make: type[FireNet | SeparableCnn], word: str) -> list[Rung]:
+def _cnns(make: Callable[..., Preset], word: str, all_widths: Sequence[Widths]) -> list[Rung]:
+    """Networks of these widths."""
     return [
-        Rung(f"{word}, {_rows(widths)}", make(widths))
-        for widths in ((8, 16, 32), (16, 32, 64), (32, 64, 128))
+        Rung(f"{word}, {widths[0]}-{widths[-1]} channels", make(widths)) for widths in all_widths
     ]
 
 
@@ -88,10 +71,19 @@ def _forecast(width: int) -> Rung:
 
 
 LINEAR = Rung("linear", Linear())
-LADDERS: dict[Kind, tuple[Rung, ...]] = {
-    "image": _cnn(ResidualCnn, "residual CNN"),
-    "waveform": _cnn(AudioCnn, "residual CNN on spectrograms"),
-    "series": _cnn(SignalCnn, "residual CNN along time"),
+GROWING: tuple[Widths, ...] = (
+    (8, 16),
+    (8, 16, 32),
+    (16, 32, 64),
+    (32, 64, 128),
+    (32, 64, 128, 256),
+    (64, 128, 256, 512),
+)
+NARROW: tuple[Widths, ...] = ((8, 16, 32), (16, 32, 64), (32, 64, 128))
+LADDERS: dict[Kind, Sequence[Rung]] = {
+    "image": _cnns(ResidualCnn, "residual CNN", GROWING),
+    "waveform": _cnns(AudioCnn, "residual CNN on spectrograms", GROWING),
+    "series": _cnns(SignalCnn, "residual CNN along time", GROWING),
     "tokens": (
         _text(32, 1, 2),
         _text(64, 2, 4),
@@ -104,10 +96,10 @@ LADDERS: dict[Kind, tuple[Rung, ...]] = {
     "other": (_mlp(64, 1), _mlp(128, 2), _mlp(256, 2), _mlp(512, 3)),
 }
 """The rungs after the linear one."""
-SMALL: dict[Kind, tuple[Rung, ...]] = {
+SMALL: dict[Kind, Sequence[Rung]] = {
     "image": (
-        *_narrow(SeparableCnn, "depthwise separable CNN"),
-        *_narrow(FireNet, "fire modules"),
+        *_cnns(SeparableCnn, "depthwise separable CNN", NARROW),
+        *_cnns(FireNet, "CNN of fire modules", NARROW),
         *LADDERS["image"][:2],
     ),
     "waveform": LADDERS["waveform"][:2],

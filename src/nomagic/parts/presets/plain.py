@@ -93,7 +93,7 @@ class TableMlp:
     depth: int = 2
     waves: int = 16
     size: int = 8
-    spread: float = 0.3
+    spread: float = 1.0
     dropout: float = 0.0
 
     def __call__(self, form: Form) -> nn.Module:
@@ -121,5 +121,5 @@ class Waves(nn.Module):
         """The columns, followed by the units of all of them."""
         angle = 2 * math.pi * self.frequency * x.unsqueeze(-1)
         both = torch.cat((angle.sin(), angle.cos()), -1)
-        units = torch.relu((both.unsqueeze(-2) @ self.weight).squeeze(-2) + self.bias)
+        units = torch.relu(torch.einsum("...cw,cws->...cs", both, self.weight) + self.bias)
         return torch.cat((x, units.flatten(-2)), -1)
