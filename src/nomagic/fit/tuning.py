@@ -232,7 +232,7 @@ def compare(
         numbers={
             "metric": plan.metric,
             "seeds": list(seeds),
-            "scores": found,
+            "scores": {name: [finite(one) for one in many] for name, many in found.items()},
             "judged": {name: numbers(one) for name, one in judged.items()},
             "taken": asdict(chosen) if chosen else None,
         },
@@ -278,11 +278,19 @@ def told(judged: Judgement, points: bool) -> str:
 
 def numbers(judged: Judgement) -> dict[str, Any]:
     """A judgement as plain values; an end of the interval that is not known is None."""
-    found = asdict(judged)
     return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in found.items()
+        name: finite(value)
+        if isinstance(value, float)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+        for name, value in asdict(judged).items()
     }
+
+
+def finite(value: float) -> float | None:
+    """A number, or None where it is none: files have no nan."""
+    return value if math.isfinite(value) else None
 
 
 def _picture(plan: Plan, judged: Mapping[str, Judgement], points: bool) -> Picture:
