@@ -11,9 +11,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from nomagic.datasets import data
 from nomagic.engine import choose, convolutions, draws, plain, processes, scores, stacked
+from nomagic.engine.casting import cast
 from nomagic.engine.plan import Member, Plan, SetupError
 from nomagic.words import Form, InputStep, Setup
 
@@ -61,6 +63,45 @@ class Attentive(nn.Module):
         h = self.embed(x.reshape(len(x), 8, 8))
         found, _ = self.attend(h, h, h, need_weights=False)
         return self.head(self.norm(h + found).mean(1))
+
+
+class Convolved(nn.Module):
+    """One convolution between others, pooled; ``flat`` views the maps instead of reshaping them."""
+
+    def __init__(self, form: Form, conv: nn.Module, flat: bool = False) -> None:
+        super().__init__()
+        self.line, self.flat = isinstance(conv, nn.Conv1d), flat
+        self.first = nn.Conv1d(8, 4, 1) if self.line else nn.Conv2d(1, 4, 1)
+        self.conv, self.norm = conv, nn.BatchNorm1d(4) if self.line else nn.BatchNorm2d(4)
+        self.pool = nn.AdaptiveMaxPool1d(2) if self.line else nn.AdaptiveAvgPool2d(2)
+        self.head = nn.Linear(8 if self.line else 16, form.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x[:, 0] if self.line else x)
+        h = self.pool(F.relu(self.norm(self.conv(h))))
+        return self.head(h.view(len(h), -1) if self.flat else h.flatten(1))
+
+
+CONVOLUTIONS = {
+    "stride": partial(nn.Conv2d, 4, 4, 3, stride=2),
+    "zeros": partial(nn.Conv2d, 4, 4, 3, padding=1),
+    "same": partial(nn.Conv2d, 4, 4, 3, padding="same"),
+    "reflect": partial(nn.Conv2d, 4, 4, 3, padding=1, padding_mode="reflect"),
+    "circular": partial(nn.Conv2d, 4, 4, (3, 5), padding=(1, 2), padding_mode="circular"),
+    "dilation": partial(nn.Conv2d, 4, 4, 3, dilation=2, bias=False),
+    "groups": partial(nn.Conv2d, 4, 4, 3, groups=4),
+    "1d": partial(nn.Conv1d, 4, 4, 3, stride=2, padding=1, padding_mode="replicate"),
+    "transposed": partial(nn.ConvTranspose2d, 4, 4, 2, stride=2),
+}
+
+
+def square(count: int = 300) -> Any:
+    digits = data("digits")
+    return replace(digits, x=digits.x.reshape(-1, 1, 8, 8)[:count], y=digits.y[:count])
+
+
+def convolved(form: Form, kind: str, flat: bool = False) -> nn.Module:
+    return Convolved(form, CONVOLUTIONS[kind](), flat)
 
 
 def flat() -> Any:
@@ -221,6 +262,101 @@ def test_the_choice_is_measured_and_can_be_used() -> None:
     assert all(o.scores["accuracy"] > 0.3 for o in outcomes)
 
 
+def test_every_engine_that_is_timed_can_be_used() -> None:
+    plan = Plan(setup())
+    found = choose.choose(plan, 8)
+    if processes.cores() > 1:
+        assert set(found.steps) >= {"plain", "processes", "stacked"}
+    for how in found.steps:
+        assert len(choose.train(plan, [1, 2], how)) == 2
+    alone = choose.choose(plan, 1)
+    assert "stacks" not in alone.steps, "one member is no stack for each core"
+
+
+def test_workers_hand_back_whatever_their_work_makes() -> None:
+    found = processes.each(Plan(setup()), [[1], [2, 3], [4]], lambda _, seeds: sum(seeds), 2)
+    assert sorted(found) == [1, 4, 5]
+
+
+HALF = setup(precision="bfloat16", model=cnn, optimizer=OPTIMIZERS["momentum"], epochs=3)
+
+
+def test_autocast_keeps_the_weights_and_learns_the_same() -> None:
+    plan, seeds = Plan(HALF), [1, 2, 3]
+    alone, together = plain.train(plan, seeds), stacked.train(plan, seeds)
+    full = plain.train(Plan(replace(HALF, precision="float32")), seeds)
+    for a, b, c in zip(alone, together, full, strict=True):
+        assert all(math.isfinite(value) for value in (*a.curve, *b.curve))
+        assert a.curve[-1] < 0.8 * a.curve[0], "it learns"
+        assert b.curve == pytest.approx(a.curve, rel=0.03), "rounding to 8 bits"
+        assert a.curve == pytest.approx(c.curve, rel=0.03)
+        assert a.curve != c.curve, "it computes in bfloat16"
+        assert b.scores["loss"] == pytest.approx(a.scores["loss"], rel=0.1)
+
+
+def test_autocast_computes_in_bfloat16_over_float32_weights() -> None:
+    plan = Plan(HALF)
+    stack = stacked.build(plan, plan.members([1, 2]))
+    run, alone = stacked.Running(plan, stack), plain.Running(plan, Member(1))
+    seen: list[torch.dtype] = []
+    for net in (stack.skeleton, alone.model):
+        net[1].register_forward_hook(lambda _module, _given, found: seen.append(found.dtype))
+    with stacked.mapped():
+        run.step(torch.stack([plan.batches(member, 0)[0] for member in stack.members]))
+    alone.step(plan.batches(Member(1), 0)[0])
+    assert seen == [torch.bfloat16, torch.bfloat16]
+    weights = [*stack.parameters.values(), *alone.parameters.values()]
+    assert {p.dtype for p in weights} == {torch.float32}
+    assert {p.grad.dtype for p in weights if p.grad is not None} == {torch.float32}
+    outputs, _ = stacked.outputs_of(plan, stack)
+    assert outputs.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "kind", [*sorted(set(CONVOLUTIONS) - {"1d"}), "prelu", "instance", "group", "layer"]
+)
+def test_mapped_functions_heed_autocast(kind: str) -> None:
+    others = {
+        "prelu": partial(nn.PReLU, 4),
+        "instance": partial(nn.InstanceNorm2d, 4, affine=True),
+        "group": partial(nn.GroupNorm, 2, 4),
+        "layer": partial(nn.LayerNorm, 8),
+    }
+    net = nn.Sequential(nn.Conv2d(4, 4, 1), ({**CONVOLUTIONS, **others})[kind](), nn.BatchNorm2d(4))
+    x = torch.randn(2, 5, 4, 8, 8)
+    tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    stack = {name: torch.stack([t.detach()] * 2) for name, t in tensors.items()}
+    with torch.autocast("cpu", torch.bfloat16), stacked.mapped():
+        found = torch.vmap(lambda own, one: functional_call(net, own, (one,)))(stack, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = torch.stack([net(one) for one in x])
+    torch.testing.assert_close(found.float(), expected.float(), rtol=0.1, atol=0.1)
+    assert F.conv2d.__module__ != cast.__module__
+
+
+def test_each_member_stops_by_itself_and_gets_its_best_weights_back() -> None:
+    plan, seeds = Plan(VARIANTS["early stopping"]), [3, 7, 11, 12]
+    members = plan.members(seeds)
+    stack = stacked.build(plan, members)
+    with stacked.mapped():
+        epochs = stacked.fit(plan, stack)
+    assert len(set(epochs)) > 1, "they stop at different epochs"
+    assert min(epochs) < plan.setup.epochs
+    for i, member in enumerate(members):
+        alone = plain.fit(plan, member)
+        assert alone.epochs == epochs[i]
+        for name, value in alone.model.state_dict().items():
+            torch.testing.assert_close(stack.parameters[name][i].detach(), value)
+        best = plain.held_out_loss(plan, alone.model, plan.part(member.seed))
+        last = plain.Running(plan, member)
+        losses: list[float] = []
+        for epoch in range(alone.epochs):
+            last.epoch(plan.batches(member, epoch))
+            losses.append(plain.held_out_loss(plan, last.model, last.part))
+        assert best == pytest.approx(min(losses)), "the best epoch's weights"
+        assert losses.index(min(losses)) == alone.epochs - 2, "patience is one epoch"
+
+
 def test_nothing_random_of_the_caller_moves() -> None:
     before = torch.get_rng_state()
     plan = Plan(VARIANTS["dropout"])
@@ -304,45 +440,6 @@ def image_net(form: Form) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(72, form.classes)
     )
-
-
-class Convolved(nn.Module):
-    """One convolution between others, pooled; ``flat`` views the maps instead of reshaping them."""
-
-    def __init__(self, form: Form, conv: nn.Module, flat: bool = False) -> None:
-        super().__init__()
-        self.line, self.flat = isinstance(conv, nn.Conv1d), flat
-        self.first = nn.Conv1d(8, 4, 1) if self.line else nn.Conv2d(1, 4, 1)
-        self.conv, self.norm = conv, nn.BatchNorm1d(4) if self.line else nn.BatchNorm2d(4)
-        self.pool = nn.AdaptiveMaxPool1d(2) if self.line else nn.AdaptiveAvgPool2d(2)
-        self.head = nn.Linear(8 if self.line else 16, form.classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.first(x[:, 0] if self.line else x)
-        h = self.pool(F.relu(self.norm(self.conv(h))))
-        return self.head(h.view(len(h), -1) if self.flat else h.flatten(1))
-
-
-CONVOLUTIONS = {
-    "stride": partial(nn.Conv2d, 4, 4, 3, stride=2),
-    "zeros": partial(nn.Conv2d, 4, 4, 3, padding=1),
-    "same": partial(nn.Conv2d, 4, 4, 3, padding="same"),
-    "reflect": partial(nn.Conv2d, 4, 4, 3, padding=1, padding_mode="reflect"),
-    "circular": partial(nn.Conv2d, 4, 4, (3, 5), padding=(1, 2), padding_mode="circular"),
-    "dilation": partial(nn.Conv2d, 4, 4, 3, dilation=2, bias=False),
-    "groups": partial(nn.Conv2d, 4, 4, 3, groups=4),
-    "1d": partial(nn.Conv1d, 4, 4, 3, stride=2, padding=1, padding_mode="replicate"),
-    "transposed": partial(nn.ConvTranspose2d, 4, 4, 2, stride=2),
-}
-
-
-def square(count: int = 300) -> Any:
-    digits = data("digits")
-    return replace(digits, x=digits.x.reshape(-1, 1, 8, 8)[:count], y=digits.y[:count])
-
-
-def convolved(form: Form, kind: str, flat: bool = False) -> nn.Module:
-    return Convolved(form, CONVOLUTIONS[kind](), flat)
 
 
 @pytest.mark.parametrize("kind", CONVOLUTIONS)

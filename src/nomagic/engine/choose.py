@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import statistics
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,9 +17,11 @@ How = Literal["stacked", "stacks", "processes", "plain"]
 """All in one program; that on every core; one at a time on every core; one at a time."""
 
 STEPS = 6
-"""Steps timed for each engine, after"""
+"""Steps timed at least for each engine, and as many more as take"""
+SPENT = 0.15
+"""seconds, in which the workers are all at it;"""
 WARM = 2
-"""so many that are not."""
+"""so many before are not timed."""
 FIRST = 1_000_003
 """Seeds of the members that are only measured."""
 
@@ -62,65 +64,61 @@ def train(plan: Plan, seeds: Sequence[int], how: How) -> list[Outcome]:
 def choose(plan: Plan, size: int = 8) -> Choice:
     """Time a few steps of each engine for ``size`` members and take the fastest."""
     reasons: dict[str, str] = {}
-    steps = {"plain": _plain(plan)}
+    steps = {"plain": _plain(plan, [FIRST])}
     cores = processes.cores()
     alone = processes.possible(plan) or ("there is one core" if cores < 2 else "")
     if alone:
         reasons["processes"] = alone
     else:
-        with _one_thread():
-            steps["processes"] = _plain(plan) / min(cores, size)
+        steps["processes"] = _together(plan, _plain, min(cores, size), 1)
     reason = stacked.reason_against(plan)
     if reason:
         reasons["stacked"] = reason
     else:
-        steps["stacked"] = _stacked(plan, size)
+        steps["stacked"] = _stacked(plan, list(range(FIRST, FIRST + size)))
     if not (alone or reason) and size >= 2 * cores:
-        with _one_thread():
-            steps["stacks"] = _stacked(plan, min(processes.SHARE, size // cores)) / cores
+        steps["stacks"] = _together(plan, _stacked, cores, min(processes.SHARE, size // cores))
     how: How = min(steps, key=lambda name: steps[name])  # type: ignore[assignment]
     members = plan.members([FIRST])
     seconds = steps[how] * plan.steps(members[0]) * len(members)
     return Choice(how, size, seconds, steps, reasons)
 
 
-@contextlib.contextmanager
-def _one_thread() -> Generator[None]:
-    """As a worker computes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def _together(
+    plan: Plan, timed: Callable[[Plan, list[int]], float], workers: int, size: int
+) -> float:
+    """Seconds of one member's step with so many workers at it, each with ``size`` seeds."""
+    parts = [list(range(FIRST + i * size, FIRST + (i + 1) * size)) for i in range(workers)]
+    spent = list(processes.each(plan, parts, timed, workers))
+    return sum(spent) / workers**2
 
 
 def _timed(step: Callable[[int], object]) -> float:
     """The median of a few steps."""
     spent: list[float] = []
-    for number in range(WARM + STEPS):
+    while len(spent) < WARM + STEPS or sum(spent[WARM:]) < SPENT:
         began = time.perf_counter()
-        step(number)
+        step(len(spent))
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         spent.append(time.perf_counter() - began)
-    return sorted(spent[WARM:])[STEPS // 2]
+    return statistics.median(spent[WARM:])
 
 
-def _plain(plan: Plan) -> float:
+def _plain(plan: Plan, seeds: list[int]) -> float:
     """Seconds of one member's step."""
-    member = plan.members([FIRST])[0]
+    member = plan.members(seeds)[0]
     run = plain.Running(plan, member)
+    run.scheduler = None  # it may count the steps of the training
     batches = plan.batches(member, 0)
     return _timed(lambda number: run.step(batches[number % len(batches)]))
 
 
-def _stacked(plan: Plan, size: int) -> float:
-    """Seconds of a step for each of ``size`` members at once."""
-    members = plan.members(range(FIRST, FIRST + size))
+def _stacked(plan: Plan, seeds: list[int]) -> float:
+    """Seconds of a step for each of the members at once."""
+    members = plan.members(seeds)
     run = stacked.Running(plan, stacked.build(plan, members))
-    orders = [plan.batches(member, 0) for member in members]
-    count = len(orders[0])
-    rows = [torch.stack([order[i] for order in orders]) for i in range(min(count, WARM + STEPS))]
+    run.scheduler = None
+    rows = [torch.stack(each) for each in zip(*(plan.batches(m, 0) for m in members), strict=True)]
     with stacked.mapped():
         return _timed(lambda number: run.step(rows[number % len(rows)])) / len(members)

@@ -1,8 +1,8 @@
 """Two-dimensional convolutions on a CPU: maps with their channels last are faster.
 
-oneDNN's convolution and torch's pooling and batch norm read neighbouring channels at once, which is
-twice as fast for small networks on one thread (lab/log.md). The weights keep their layout: only
-what goes into a convolution is laid out, and what follows keeps it.
+oneDNN's convolution and torch's pooling and batch norm read neighbouring channels at once, which
+makes small networks half as fast again on one thread (lab/log.md). The weights keep their layout:
+only what goes into a convolution is laid out, and what follows keeps it.
 """
 
 from __future__ import annotations

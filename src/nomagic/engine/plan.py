@@ -120,6 +120,12 @@ class Plan:
             self._parts[seed] = Part(train, held, tuple(fitted))
         return self._parts[seed]
 
+    def ready(self, seeds: Iterable[int]) -> None:
+        """Read, convert and split once, so that processes that are forked need not."""
+        for seed in seeds:
+            self.part(seed)
+        _ = self.whole, self.channels_last
+
     def _split(self, seed: int) -> tuple[Tensor, Tensor]:
         count, share, how = len(self.data), self.setup.held_out, self.setup.split
         held = max(1, round(count * share))

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -20,6 +21,8 @@ from nomagic.engine.plan import Outcome, Plan
 
 Trainer = Callable[[Plan, Sequence[int]], list[Outcome]]
 """Trains seeds of a plan in one process."""
+
+T = TypeVar("T")
 
 SHARE = 32
 """Members that one worker stacks at once: more gain nothing and need memory."""
@@ -74,15 +77,17 @@ def finished(
     count = min(workers or cores(), len(seeds))
     size = 1 if inner is plain.train else min(SHARE, -(-len(seeds) // max(1, count)))
     parts = [list(seeds[i : i + size]) for i in range(0, len(seeds), max(1, size))]
-    for seed in seeds:
-        plan.part(seed)  # read and split once, before the fork
-    yield from _finished(plan, parts, inner, count)
+    yield from each(plan, parts, inner, count)
 
 
-def _finished(
-    plan: Plan, parts: list[list[int]], inner: Trainer, count: int
-) -> Iterator[list[Outcome]]:
-    """The parts' outcomes as they finish."""
+def each(
+    plan: Plan, parts: Sequence[list[int]], work: Callable[[Plan, list[int]], T], count: int
+) -> Iterator[T]:
+    """What ``work`` makes of each part of the seeds, as it is done; in ``count`` processes.
+
+    Raises what `finished` does.
+    """
+    plan.ready(seed for part in parts for seed in part)
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     context: Any = multiprocessing.get_context(method)
     workers: dict[Connection, Any] = {}
@@ -90,8 +95,8 @@ def _finished(
     try:
         for _ in range(min(count, len(parts))):
             ours, theirs = context.Pipe()
-            worker = context.Process(target=_work, args=(plan, inner, theirs), daemon=True)
-            worker.start()
+            worker = context.Process(target=_work, args=(plan, work, theirs), daemon=True)
+            _start(worker)
             theirs.close()
             workers[ours] = worker
             ours.send(waiting.pop(0))
@@ -108,22 +113,34 @@ def _finished(
             worker.terminate()
 
 
-def _receive(pipe: Connection, worker: Any) -> list[Outcome]:
+def _start(worker: Any) -> None:
+    """Start a process, whatever Python says of the threads of this one.
+
+    From Python 3.12 on, forking a process that has threads warns of locks that the child finds
+    held. A worker computes on one thread, with tensors that are complete before the fork, and ends
+    without cleaning up after threads that it does not have.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+        worker.start()
+
+
+def _receive(pipe: Connection, worker: Any) -> Any:
     try:
-        outcomes: Any = pipe.recv()
+        found: Any = pipe.recv()
     except EOFError:
         worker.join(1)
         raise WorkerError(
             f"a worker process ended with code {worker.exitcode} before its run was over; "
             "is there too little memory?"
         ) from None
-    if isinstance(outcomes, BaseException):
-        raise outcomes
-    return outcomes
+    if isinstance(found, BaseException):
+        raise found
+    return found
 
 
-def _work(plan: Plan, inner: Trainer, pipe: Connection) -> None:
-    """Train what comes through the pipe until it closes."""
+def _work(plan: Plan, work: Callable[[Plan, list[int]], object], pipe: Connection) -> None:
+    """Do what comes through the pipe until it closes."""
     torch.set_num_threads(1)
     while True:
         try:
@@ -131,6 +148,6 @@ def _work(plan: Plan, inner: Trainer, pipe: Connection) -> None:
         except EOFError:
             return
         try:
-            pipe.send(inner(plan, seeds))
+            pipe.send(work(plan, seeds))
         except Exception as error:
             pipe.send(error)

@@ -22,6 +22,7 @@ from torch.func import functional_call
 from torch.optim import lr_scheduler
 
 from nomagic.engine import plain
+from nomagic.engine.casting import cast
 from nomagic.engine.draws import keyed, written_out
 from nomagic.engine.plan import Member, Outcome, Plan, undecayed
 
@@ -91,10 +92,10 @@ def train(plan: Plan, seeds: Sequence[int]) -> list[Outcome]:
 
 @contextlib.contextmanager
 def mapped() -> Generator[None]:
-    """Where networks are mapped: attention is written out, and torch's warnings of slow mapping are
-    not told (whether it is too slow is measured).
+    """Where networks are mapped: attention is written out, autocast is heeded, and torch's
+    warnings of slow mapping are not told (whether it is too slow is measured).
     """
-    with warnings.catch_warnings(), written_out():
+    with warnings.catch_warnings(), written_out(), cast():
         warnings.filterwarnings("ignore", message="There is a performance drop")
         yield
 
