@@ -139,14 +139,15 @@ class Served(nn.Module):
                 self.register_buffer(f"input_{i}_{k}", value)
         scaling = fitted.scaling or Scaling((0.0,), (1.0,))
         self.scaled = fitted.scaling is not None
-        self.register_buffer("centre", torch.tensor(scaling.centre))
-        self.register_buffer("deviation", torch.tensor(scaling.deviation))
+        dtype = DTYPES[fitted.setup.precision]
+        self.register_buffer("centre", torch.tensor(scaling.centre, dtype=dtype))
+        self.register_buffer("deviation", torch.tensor(scaling.deviation, dtype=dtype))
 
     def outputs(self, x: Tensor) -> Tensor:
         """What each member returns, its logits or numbers: (members, n, …)."""
         for i, (step, count) in enumerate(zip(self.steps, self.values, strict=True)):
             x = step.use(x, *(getattr(self, f"input_{i}_{k}") for k in range(count)))
-        found = torch.stack([network(x) for network in self.networks]).float()
+        found = torch.stack([network(x) for network in self.networks]).to(self.centre.dtype)
         if self.flat:
             found = found.flatten(1)
         return found * self.deviation + self.centre if self.scaled else found
