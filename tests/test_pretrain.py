@@ -183,6 +183,21 @@ def test_a_loss_that_is_not_finite_ends_it():
     assert "failed" in got.says()
 
 
+def test_a_constant_column_and_a_rare_token_do_no_harm():
+    torch.manual_seed(0)
+    table = torch.rand(200, 4)
+    table[:, 2] = 1_234.567
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    task = Restoring(trunk.find(net, table), Spoiling("table", table, masked=False), table)
+    assert float(((table - task.centre) / task.spread)[:, 2].abs().max()) < 1e-2
+    tokens = torch.randint(7, (40, 6))
+    reader = Reader(Form("classification", (6,), 2, tokens=9))
+    spoiling = Spoiling("tokens", tokens, masked=True)
+    task = Restoring(trunk.find(reader, tokens), spoiling, tokens, tokens=9)
+    tokens[0, 0] = 8
+    assert task(tokens).item() == pytest.approx(math.log(9), abs=0.3)
+
+
 def test_masks_hide_patches_spans_and_columns():
     torch.manual_seed(0)
     images = torch.rand(400, 3, 28, 28)

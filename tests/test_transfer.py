@@ -123,6 +123,15 @@ def test_what_is_proposed_fits_the_time_and_can_be_decided():
     assert costs == pytest.approx([small.passes] * len(costs), rel=0.05)
 
 
+def test_it_is_offered_where_labels_are_few_or_inputs_many():
+    digits = Plan(replace(resolve("digits"), held_out=0.1))
+    assert transfer.offered(digits)
+    assert digits.data.y is not None
+    many = Plan(digits.setup, digits.data.subset(torch.arange(1_797).repeat(2)))
+    assert not transfer.offered(many)
+    assert transfer.offered(many, pool=torch.rand(3, 1, 8, 8))
+
+
 def test_without_time_or_sense_it_is_skipped_with_the_reason():
     hurried = transfer.propose(WINE, 1e-3)
     assert not hurried.kinds

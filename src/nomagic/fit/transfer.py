@@ -42,6 +42,8 @@ EACH, LEAST = 3, 10
 SEEDS = (12, 10, 8, 7, 6)
 VIEWS = 2.0
 """Passes that pre-training may cost for each pass over the inputs: two views have two."""
+FEW = 2_000
+"""Labels from which pre-training is no longer worth a comparison, unless there is a pool."""
 TIMED = 4
 """Steps of pre-training that are timed."""
 
@@ -208,6 +210,11 @@ def propose(
         plan, size.kinds, size.labels, range(size.seeds), size.factor, clock.choice.how, pool
     )
     return replace(found, seconds=round(clock.seconds(size), 1), reasons=told)
+
+
+def offered(plan: Plan, pool: Tensor | None = None) -> bool:
+    """Whether a fit should compare at all: labels are few, or there are inputs without."""
+    return pool is not None or len(plan.part(0).train) < FEW
 
 
 def preferred(plan: Plan) -> tuple[Kind, ...]:

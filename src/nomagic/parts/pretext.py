@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from nomagic.parts import augment, flow
 from nomagic.parts.presets import kinds
+from nomagic.parts.scaling import mean_and_deviation
 from nomagic.parts.trunk import Trunk
 from nomagic.words import Form
 
@@ -62,7 +63,8 @@ def phases(found: Trunk, some: Tensor, form: Form, kind: Kind) -> list[nn.Module
         return [Contrast(found, views(form, some))]
     if kind == "layer-wise":
         return list(_layers(found, some[:4]))
-    return [Restoring(found, Spoiling(kinds.kind(form), some, kind == "masked"), some)]
+    spoiling = Spoiling(kinds.kind(form), some, kind == "masked")
+    return [Restoring(found, spoiling, some, form.tokens)]
 
 
 # -- restoring --------------------------------------------------------------------------------
@@ -112,18 +114,16 @@ class Restoring(nn.Module):
     """The trunk sees spoilt inputs; a small decoder restores them from its features.
 
     Numbers are standardised, columns of a table each; of waveforms the spectrum is restored. The
-    loss counts hidden places (masked) or all.
+    loss counts hidden places (masked) or all. ``tokens`` is the size of the vocabulary, else 0.
     """
 
-    def __init__(self, found: Trunk, spoiling: Spoiling, some: Tensor) -> None:
+    def __init__(self, found: Trunk, spoiling: Spoiling, some: Tensor, tokens: int = 0) -> None:
         super().__init__()
         self.found, self.model, self.spoiling = found, found.model, spoiling
-        self.spectrum = spoiling.what == "waveform"
-        self.tokens = 0 if some.is_floating_point() else int(some.max()) + 1
+        self.spectrum, self.tokens = spoiling.what == "waveform", tokens
         wanted = self.wanted(some)
-        dims = 0 if spoiling.what == "table" else tuple(range(wanted.ndim))
-        self.centre = wanted.float().mean(dims)
-        self.spread = (wanted.float() - self.centre).square().mean(dims).sqrt().clamp(min=1e-6)
+        columns = wanted if spoiling.what == "table" else wanted.reshape(-1, 1)
+        self.centre, self.spread = mean_and_deviation(columns.float())
         outputs = wanted[0].numel() * max(1, self.tokens)
         if outputs > LONGEST:
             raise PretextError(
