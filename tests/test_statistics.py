@@ -465,6 +465,53 @@ def powers(count: int) -> tuple[float, float]:
     return planned, longer
 
 
+def discoveries(world: World, count: int, good: int, **plan) -> tuple[float, float]:
+    """With 24 arms and e-BH: the mean share of false ones among those told, and of good ones told.
+
+    All of ``good`` are better by 1.2 standard deviations of a difference.
+    """
+    false, found = [], []
+    for seed, arms in enumerate(trials(world, count, arms=24, effect=1.2, good=good)):
+        judged = judge(arms, PLAN, seed=seed, copies=999, discoveries=True, **plan)
+        told = [int(name) for name, one in judged.items() if one.decision in ("HELPS", "HURTS")]
+        false.append(sum(arm >= good for arm in told) / max(1, len(told)))
+        found.append(sum(arm < good for arm in told) / max(1, good))
+    return float(np.mean(false)), float(np.mean(found))
+
+
+@pytest.mark.parametrize("good", [0, 8])
+def test_few_discoveries_are_false(good: int):
+    false, found = discoveries(gaussian, 25, good)
+    assert false <= 0.055
+    assert found >= 0.5 or not good
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("good", [0, 2, 12])
+@pytest.mark.parametrize("world", [gaussian, t3])
+def test_few_discoveries_are_false_in_full(world: World, good: int):
+    false, found = discoveries(world, 300, good, extension=EXTENSION)
+    print(f"{good} good of 24, {world.__name__}: {false:.4f} false, {found:.2f} of the good found")
+    assert false <= 0.055
+
+
+def test_a_discovery_stays_one_with_more_pairs():
+    """What e-BH kept at a look keeps its evidence; later pairs of others only add to it."""
+    (arms,) = trials(gaussian, 1, arms=24, effect=1.5, good=12)
+    told: set[str] = set()
+    for look in PLAN:
+        judged = judge(
+            {name: pairs.first(look) for name, pairs in arms.items()},
+            PLAN,
+            copies=999,
+            discoveries=True,
+        )
+        now = {name for name, one in judged.items() if one.decision == "HELPS"}
+        assert told <= now
+        told = now
+    assert len(told) >= 10
+
+
 def misses(judged: dict[str, Judgement]) -> bool:
     """Whether the interval misses the effect."""
     return not judged["0"].low <= 0.5 * 2**0.5 <= judged["0"].high

@@ -245,16 +245,20 @@ def test_another_database_is_left_alone(file: Path):
 
 PROGRAM = """
 import json, sys, time
+from pathlib import Path
 import torch
 from torch import nn
 import nomagic as nm
 from nomagic.trial import runs
 
-store, log, pause = sys.argv[1], sys.argv[2], float(sys.argv[3])
+store, log, pause, together = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), sys.argv[4:]
 trained = runs._trained
 
 def logged(variant, seeds):
     time.sleep(pause)
+    log.touch()
+    while not all(log.with_name(other).exists() for other in together):
+        time.sleep(0.01)
     for outcomes in trained(variant, seeds):
         with open(log, "a") as file:
             file.writelines(f"{variant.name} {one.seed}\\n" for one in outcomes)
@@ -274,10 +278,11 @@ print(json.dumps([[v.arm, v.decision, v.effect, v.low, v.high, v.pairs] for v in
 """
 
 
-def start(folder: Path, log: str, pause: float) -> subprocess.Popen[str]:
+def start(folder: Path, log: str, pause: float, *together: str) -> subprocess.Popen[str]:
+    """A trial; it begins to train when those that log into ``together`` do, too."""
     program = folder / "program.py"
     program.write_text(PROGRAM)
-    command = [sys.executable, program, folder / "store", folder / log, str(pause)]
+    command = [sys.executable, program, folder / "store", folder / log, str(pause), *together]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -326,9 +331,10 @@ def test_killed_at_any_moment_it_resumes_without_losing_or_repeating_a_run(tmp_p
 
 @pytest.mark.slow
 def test_two_processes_share_the_work(tmp_path: Path):
-    both = [start(tmp_path, "log one", 0.02), start(tmp_path, "log other", 0.02)]
+    names = ("log one", "log other")
+    both = [start(tmp_path, name, 0.02, *names) for name in names]
     outs = [process.communicate(timeout=120)[0] for process in both]
-    logs = [(tmp_path / name).read_text().splitlines() for name in ("log one", "log other")]
+    logs = [(tmp_path / name).read_text().splitlines() for name in names]
     assert outs[0] == outs[1]
     assert all(logs), "each trained some"
     assert max(Counter([*logs[0], *logs[1]]).values()) == 1

@@ -470,3 +470,10 @@ def test_the_proof_tells_networks_apart():
     before, after = proof.seconds(model, other, X)
     assert before > 0
     assert after > 0
+
+
+def test_a_network_of_far_more_work_is_told_to_be_slower():
+    before, after = proof.seconds(
+        nn.Linear(8, 2), nn.Sequential(nn.Linear(8, 900), nn.Linear(900, 900), nn.Linear(900, 2)), X
+    )
+    assert after > before

@@ -10,6 +10,7 @@ import time
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,9 +21,9 @@ from torch import Tensor, nn
 
 import nomagic as nm
 from nomagic.__main__ import main
-from nomagic.datasets import DataError
+from nomagic.datasets import Data, DataError
 from nomagic.engine.choose import Choice
-from nomagic.engine.plan import Plan, SetupError
+from nomagic.engine.plan import Outcome, Plan, SetupError
 from nomagic.engine.scores import MetricError
 from nomagic.glimpse import Glimpse
 from nomagic.report import trial as report
@@ -36,6 +37,7 @@ from nomagic.trial.run import smallest, try_
 from nomagic.trial.screening import pick
 from nomagic.trial.store import Store
 from nomagic.trial.trying import Ask, Trying, seeds
+from nomagic.trial.verdicts import changes
 from nomagic.words import (
     Arm,
     Form,
@@ -228,12 +230,105 @@ def test_proofs_and_what_does_not_apply_need_no_runs():
     assert trial.pairs == 0
 
 
+def faster(setup: Setup, _glimpse: Glimpse) -> Iterator[Proof | NotApplicable]:
+    """An identity that holds for trainings of up to ten epochs."""
+    if setup.epochs > 10:
+        yield NotApplicable("it would change the result")
+    else:
+        changed = replace(setup, inputs=(*setup.inputs, scaled(1.0)))
+        yield Proof("faster", changed, "bit-equal on 3 draws", before=2.0, after=1.0)
+
+
+FASTER = Practice("faster", "planted", "A planted identity", "", (), apply=faster)
+
+
+def test_a_faster_identity_enters_the_recipe_and_is_followed(tmp_path: Path):
+    trial = trying(FASTER).run()
+    (step,) = trial.recipe.steps
+    assert (step.arm, step.verdict.decision, step.verdict.cost) == ("faster", "SAME RESULT", 0.5)
+    assert trial.recipe.together is None
+    recipe.write(trial.recipe, tmp_path / "recipe.toml")
+    kept = recipe.read(tmp_path / "recipe.toml")
+    assert [one.verdict.decision for one in kept.steps] == ["SAME RESULT"]
+    assert recipe.follow(kept, Plan(SETUP), [FASTER]).inputs[0].name == "times 1"
+    written = json.loads(machines.dumps(trial, nm.__version__))["recipe"]
+    assert written["tricks"] == [{"practice": "faster", "arm": "faster", "verdict": "SAME RESULT"}]
+    assert "faster: the same result in less time" in shown(trial)
+
+
+def test_an_identity_must_hold_beside_the_winners():
+    units = InputStep("units", lambda x: (x.std(0),), lambda x, deviation: x / deviation)
+    beside = trying(FASTER, changed("units", inputs=(units,))).run()
+    assert [step.arm for step in beside.recipe.steps] == ["units", "faster"]
+    broken = trying(FASTER, LONGER).run()
+    assert [step.arm for step in broken.recipe.steps] == ["longer"]
+
+
+def test_an_identity_that_is_no_faster_is_no_step():
+    same = practice("same", Proof("same", SETUP, "bit-equal on 3 draws", before=1.0, after=0.99))
+    assert trying(same).run().recipe.steps == ()
+
+
 def test_an_arm_of_its_own_baseline_is_compared_with_that():
     short = replace(SETUP, epochs=1)
     arm = Arm("against-short", SETUP, rates=(1.0,), baseline=short)
     trial = trying(practice("against", arm)).run()
     assert trial.verdicts[0].decision == "HELPS"
     assert trial.recipe.steps == ()
+
+
+# ---- known truths ----
+
+
+def with_norm(form: Form) -> nn.Module:
+    """A small network with local response normalisation, as of 2012."""
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.LocalResponseNorm(5),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(128, form.outputs),
+    )
+
+
+def few_digits(model) -> Setup:
+    """A third of the digits, so that a run takes a moment."""
+    digits = nm.data("digits")
+    return Setup(
+        data=digits.subset(torch.arange(600)),
+        model=model,
+        optimizer=partial(torch.optim.AdamW, lr=5e-3),
+        epochs=3,
+        batch_size=50,
+        metric="loss",
+    )
+
+
+@pytest.mark.slow
+def test_a_learning_rate_thirty_times_too_high_hurts():
+    setup = few_digits(with_norm)
+    trial = trying(changed("too-fast", rate=30.0), setup=setup).run()
+    assert trial.verdicts[0].decision == "HURTS"
+
+
+@pytest.mark.slow
+def test_local_response_norm_makes_no_difference_that_matters():
+    trial = try_(few_digits(with_norm), ["no-lrn"], worth=0.1, budget="10m")
+    found = by_arm(trial)["no-lrn"]
+    assert found.decision in ("NO DIFFERENCE THAT MATTERS", "NOT WORTH IT")
+    assert abs(found.effect) < 0.1
+
+
+@pytest.mark.slow
+def test_a_unit_that_moves_behind_its_pool_is_the_same_result():
+    trial = try_(few_digits(with_norm), ["relu-after-maxpool"], budget="5m")
+    assert trial.verdicts[0].decision in ("SAME RESULT", "NOT APPLICABLE")
+    plain = few_digits(
+        lambda form: nn.Sequential(*[m for m in with_norm(form) if "Res" not in str(m)])
+    )
+    trial = try_(plain, ["relu-after-maxpool"], budget="5m")
+    assert trial.verdicts[0].decision == "SAME RESULT"
 
 
 # ---- A/A ----
@@ -319,6 +414,60 @@ def test_ctrl_c_leaves_what_is_known():
     assert trial.recipe.steps == ()
 
 
+def test_winners_that_exclude_each_other_leave_the_stronger():
+    def once(setup: Setup, _glimpse: Glimpse) -> Iterator[Arm | NotApplicable]:
+        if setup.epochs > 4:
+            yield NotApplicable("it is long already")
+        else:
+            yield Arm("a-bit-longer", replace(setup, epochs=8), rates=(1.0,))
+
+    other = Practice("a-bit-longer", "planted", "Planted", "", (), apply=once)
+    trial = trying(changed("longer", epochs=40), other).run()
+    assert [step.arm for step in trial.recipe.steps] == ["longer"]
+    assert by_arm(trial)["a-bit-longer"].reason == (
+        "longer did better, and beside it this cannot be used: it is long already"
+    )
+
+
+UNITS = changed(
+    "units",
+    inputs=(InputStep("units", lambda x: (x.std(0),), lambda x, deviation: x / deviation),),
+)
+
+
+def test_a_winner_that_there_is_no_time_to_check_leaves_a_recipe_of_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    found: list[str] = []
+
+    def strongest(costs: dict[str, float], _run: float, _left: float) -> tuple[list[str], int]:
+        found.extend(costs)
+        return found[:1], 8
+
+    monkeypatch.setattr(budget, "checked", strongest)
+    store = Store()
+    trial = trying(LONGER, UNITS, store=store).run()
+    assert [f"{step.practice}/{step.arm}" for step in trial.recipe.steps] == found[:1]
+    late = by_arm(trial)[found[1].partition("/")[2]]
+    assert late.decision == "HELPS"
+    assert not late.fresh
+    assert "no time to check it" in late.reason
+    monkeypatch.undo()
+    again = trying(LONGER, UNITS, store=store).run()
+    assert again.verdicts == trial.verdicts, "what was left out is part of the plan"
+
+
+def test_when_the_time_for_pairs_is_over_the_winners_so_far_are_checked():
+    one = trying(changed("longer", epochs=40), changed("tie", draw=1), worth=1e-9)
+    check = one._check
+    one.tell = lambda trial: no_time(one) if trial.phase.startswith("pairs 17 ") else None
+    one._check = lambda: (setattr(one, "tell", None), check())[1]
+    trial = one.run()
+    assert trial.ending == "out of time"
+    assert [step.arm for step in trial.recipe.steps] == ["longer"]
+    assert by_arm(trial)["tie"].decision == "OPEN"
+
+
 def test_ctrl_c_before_the_first_look():
     trial = stopped_at("screening", interrupt)
     assert trial.ending == "interrupted"
@@ -351,7 +500,22 @@ def test_the_first_arm_of_each_practice_comes_first():
     two = practice("two", Arm("one", SETUP), Arm("other", SETUP))
     found = [Candidate(two, Arm(name, SETUP)) for name in ("one", "other")]
     found.append(Candidate(LONGER, Arm("longer", SETUP)))
-    assert [one.arm.name for one in varied(found)] == ["one", "longer", "other"]
+    assert [one.arm.name for one in varied(found, lambda _: 1.0)] == ["longer", "one", "other"]
+
+
+def test_what_promises_most_for_its_time_comes_first():
+    def promising(name: str, points: float, rival: bool = False, **fields: int) -> Candidate:
+        arm = Arm(name, replace(SETUP, **fields), rival=rival)
+        return Candidate(practice(name, promise=Promise("", "", "helps", points)), arm)
+
+    found = [
+        promising("rival", 9.0, rival=True),
+        promising("five networks", 3.0, members=5),
+        promising("cheap", 1.0),
+        promising("much", 2.8),
+    ]
+    ordered = [one.arm.name for one in varied(found, lambda setup: setup.members)]
+    assert ordered == ["much", "cheap", "five networks", "rival"]
 
 
 @pytest.mark.parametrize(
@@ -391,6 +555,20 @@ def test_a_plan_fits_into_its_budget():
         found = budget.scheme(LOADS, limit, 1.0, "plain", everything=False)
         kept = [load for load in LOADS if load.baseline or load.name in found.arms]
         assert budget.runs(kept, found.pairs) * budget.SLACK <= limit
+
+
+def test_a_check_takes_the_winners_that_fit_the_strongest_first():
+    costs = {"first": 1.0, "five networks": 5.0, "third": 1.0}
+    assert budget.checked(costs, 1.0, 1e6) == (list(costs), 24)
+    assert budget.checked(costs, 1.0, 110.0) == (["first", "third"], 16)
+    assert budget.checked(costs, 1.0, 1.0) == (["first"], 8)
+
+
+def test_a_plan_keeps_about_a_third_of_its_time_for_the_check():
+    arms = [Load(f"arm {number}") for number in range(12)]
+    main = sum(16 + 3 * budget.screening(16) for _ in range(13))
+    check = budget.runs([Load("", baseline=True), *arms], 16) - main
+    assert 0.25 * main < check < 0.5 * main
 
 
 def test_arms_at_the_end_are_left_out_for_lack_of_time():
@@ -534,6 +712,16 @@ def test_no_practice_left():
         try_(SETUP, ["batch-norm"], skip=["batch-norm"])
 
 
+def test_some_of_the_samples_may_be_enough():
+    trial = try_(SETUP, ["weight-decay"], samples=100, budget="5m", metric="loss")
+    assert trial.context["training samples"] == 75
+    x, y = some_data()
+    rows = (torch.arange(200), torch.arange(200, 240))
+    given = Data("official", x, y, "classification", ("0", "1"), test_rows=rows)
+    with pytest.raises(TrialError, match="comes with its split"):
+        try_(replace(SETUP, data=given, split="fixed"), samples=100, aa=True)
+
+
 def test_worth_is_read_in_the_metrics_unit():
     accuracy = Plan(replace(SETUP, metric="accuracy"))
     assert smallest("0.3pt", accuracy) == pytest.approx(0.003)
@@ -622,6 +810,37 @@ MADE = Trial(
     ),
     pairs=24, seconds=75.0, ending="finished",
 )  # fmt: skip
+
+
+def test_reasons_that_arms_share_are_told_once():
+    waiting = "the first look that can decide among 9 arms is at 16 pairs"
+    arms = [Verdict("elu", f"arm-{n}", "OPEN", reason=waiting, pairs=8) for n in range(9)]
+    text = shown(replace(MADE, verdicts=tuple(arms)))
+    assert text.count("the first look") == 1
+    assert "9 arms  the first look" in text
+
+
+def test_the_published_number_stands_beside_what_was_measured():
+    told = replace(MADE.verdicts[1], context={"published points": 2.8})
+    assert "+2.8 pt, confirmed" in shown(replace(MADE, verdicts=(told,)))
+    assert "2.8" not in shown(replace(MADE, verdicts=(told,), metric="loss", points=False))
+
+
+def outcomes(flips: float, ece: float) -> list[Outcome]:
+    """Eight runs with about these shares."""
+    return [
+        Outcome(seed, {"accuracy": 0.9, "flips": flips + 1e-3 * (seed % 3), "ece": ece})
+        for seed in range(8)
+    ]
+
+
+def test_what_else_changed_much_is_told():
+    said = list(changes(outcomes(0.12, 0.02), outcomes(0.04, 0.021)))
+    assert said == ["a shift by one pixel flips 4.1 % of the predictions instead of 12.1 %"]
+    said = list(changes(outcomes(0.1, 0.02), outcomes(0.1, 0.08)))
+    assert said == ["the calibration error is 8.0 pt instead of 2.0 pt"]
+    assert not list(changes(outcomes(0.1, 0.02), outcomes(0.1, 0.02)))
+    assert not list(changes(outcomes(0.1, 0.02)[:4], outcomes(0.02, 0.02)[:4]))
 
 
 def test_the_table_tells_effects_in_points():

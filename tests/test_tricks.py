@@ -19,8 +19,9 @@ from nomagic.engine import plain, stacked
 from nomagic.engine.plan import Member, Plan, undecayed
 from nomagic.glimpse import Glimpse
 from nomagic.parts.flow import observe
+from nomagic.practices.activation.prelu import lean
 from nomagic.trial.arms import glimpse
-from nomagic.words import Arm, Form, NotApplicable, Practice, Proof, Setup
+from nomagic.words import Arm, Edit, Form, NotApplicable, Practice, Proof, Setup
 
 TRICKS = [practice for practice in catalog.load() if practice.apply is not None]
 TWENTY = [
@@ -46,7 +47,7 @@ TWENTY = [
     "learning-rate-first",
 ]
 REDRAWN = {"scaled-init", "no-sigmoid-tanh-scaled"}
-ONCE = set(TWENTY) - {"weight-decay", "learning-rate-first", "pool-for-shift-invariance"}
+ONCE = set(TWENTY) - {"weight-decay", "learning-rate-first", "pool-for-shift-invariance", "relu"}
 """Tricks that are followed when they have been applied."""
 
 
@@ -199,10 +200,10 @@ def test_an_arm_trains_and_keeps_shapes(name: str, kind: str):
 
 @contract
 def test_layers_that_both_arms_have_start_equal(name: str, kind: str):
-    base = Plan(setup(kind)).model(Member(3)).state_dict().values()
     for arm in arms(name, kind):
         if arm.name in REDRAWN:
             continue
+        base = Plan(arm.baseline or setup(kind)).model(Member(3)).state_dict().values()
         changed = list(Plan(arm.setup).model(Member(3)).state_dict().values())
         for weight in (value for value in base if value.ndim > 1):
             assert any(torch.equal(weight, one) for one in changed if one.shape == weight.shape)
@@ -372,6 +373,29 @@ def test_inputs_are_scaled_by_the_training_part_alone():
             assert (float(x.min()), float(x.max())) == (-1.0, 1.0)
 
 
+LEANT = Edit("prelu-0.1", partial(lean, slope=0.1))
+
+
+def test_where_all_are_relus_the_rivals_are_tried():
+    found = {arm.name: arm for arm in arms("relu", "convolutions")}
+    assert list(found) == ["gelu", "silu", "leaky-relu-0.1"]
+    for name, kind in zip(found, (nn.GELU, nn.SiLU, nn.LeakyReLU), strict=True):
+        assert found[name].rival
+        model = Plan(found[name].setup).model(Member(0))
+        assert sum(isinstance(module, kind) for module in model.modules()) == 3
+
+
+def test_prelu_is_also_tried_with_scaled_weights_on_both_sides():
+    (arm,) = (one for one in arms("prelu", "convolutions") if one.baseline is not None)
+    assert arm.name == "prelu-0.1-on-scaled-init"
+    before, after = (Plan(one).model(Member(3)) for one in (arm.baseline, arm.setup))
+    weights = {name: value for name, value in after.named_parameters() if value.ndim > 1}
+    for name, value in before.named_parameters():
+        if value.ndim > 1:
+            assert torch.equal(value, weights[name])
+    assert not [arm for arm in arms("prelu", "followed") if arm.baseline is not None]
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "said"),
     [
@@ -394,7 +418,7 @@ def test_inputs_are_scaled_by_the_training_part_alone():
         ("group-norm-for-small-batches", {}, "there is no batch norm"),
         ("norm-before-activation", {}, "there is no norm in the network"),
         ("no-sigmoid-tanh", {}, "there is no hardsigmoid or hardtanh or sigmoid or tanh in hidden"),
-        ("relu", {}, "hidden units are relu: it is followed already"),
+        ("relu", {"edits": (LEANT,)}, "hidden units are prelu: it is followed already"),
         ("ensemble", {"members": 5}, "it is an ensemble of 5"),
         ("shuffle-every-epoch", {"shuffle": "every-epoch"}, "every epoch is shuffled"),
         ("shuffle-every-epoch", {"batch_size": 999}, "in one batch"),

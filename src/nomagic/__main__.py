@@ -180,6 +180,15 @@ def check(
 @click.option(
     "--extend", is_flag=True, help="Go on once, with as many pairs again, if some are open."
 )
+@click.option(
+    "--discoveries", is_flag=True,
+    help="For more than 20 arms: of all HELPS and HURTS, 5 % may be false on average (e-BH), "
+    "instead of any with a probability of 5 %.",
+)  # fmt: skip
+@click.option(
+    "--samples", type=click.IntRange(min=16), metavar="N",
+    help="Use only so many samples of the data; built-in sets use 6000 at most.",
+)  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
               help="Of all random draws.")  # fmt: skip
 @click.pass_context

@@ -184,8 +184,8 @@ def _image(name: str, epochs: int, **fields: Any) -> Setup:
     return Setup(name, nets.image_cnn, epochs=epochs, name=name, **fields)
 
 
-def _digits() -> Setup:
-    return _image("digits", 10, optimizer=_faster())
+def _faster_image(name: str, epochs: int) -> Setup:
+    return _image(name, epochs, optimizer=_faster())
 
 
 def _table(name: str, epochs: int, **fields: Any) -> Setup:
@@ -221,12 +221,12 @@ def _series() -> Setup:
 
 
 BUILTIN: dict[str, Callable[[], Setup]] = {
-    "digits": _digits,
+    "digits": partial(_faster_image, "digits", 8),
     "wine": partial(_table, "wine", 40, batch_size=16),
     "breast-cancer": partial(_table, "breast-cancer", 20, batch_size=32),
     "diabetes": partial(_table, "diabetes", 20, batch_size=32),
-    "mnist": partial(_image, "mnist", 1),
-    "fashion-mnist": partial(_image, "fashion-mnist", 2),
+    "mnist": partial(_faster_image, "mnist", 2),
+    "fashion-mnist": partial(_faster_image, "fashion-mnist", 2),
     "cifar10": partial(_image, "cifar10", 3),
     "fsdd": _speech,
     "adult": partial(_table, "adult", 3, batch_size=128),

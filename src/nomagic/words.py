@@ -282,7 +282,8 @@ class Arm:
     """One way to follow a practice: the setup with it, and a name ("prelu-0.1") and description.
 
     ``rates`` are the factors on the learning rate that are screened for it, ``baseline`` another
-    setup than the user's that it must be compared with (None: the user's own).
+    setup than the user's that it must be compared with (None: the user's own). A ``rival`` is what
+    the practice advises against, so that the published effect does not speak of it.
     """
 
     name: str
@@ -290,6 +291,7 @@ class Arm:
     what: str = ""
     rates: tuple[float, ...] = (0.5, 1.0, 2.0)
     baseline: Setup | None = None
+    rival: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,11 +311,15 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A published effect in words, its source, and what it says of the metric."""
+    """A published effect in words, its source, and what it says of the metric.
+
+    ``points`` is the change of the accuracy in points of a hundred, where a number is published.
+    """
 
     text: str
     source: str
     direction: Literal["helps", "no difference", "hurts"]
+    points: float | None = None
 
 
 Decision = Literal[
@@ -325,6 +331,10 @@ Decision = Literal[
     "OPEN",
     "NOT APPLICABLE",
 ]
+
+
+FASTER = 0.98
+"""What takes less than this share of the time is called faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +370,11 @@ class Verdict:
     claim: str = ""
     mechanism: str = ""
     twin: str = ""
+
+    @property
+    def faster(self) -> bool:
+        """Whether it computes the same in clearly less time."""
+        return self.decision == "SAME RESULT" and self.cost < FASTER
 
 
 @dataclass(frozen=True, slots=True)

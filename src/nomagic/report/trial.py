@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -25,8 +25,6 @@ ORDER: dict[Decision, str] = {
     "SAME RESULT": "cyan",
 }
 """The verdicts that have a row, in the order in which they are shown, and their styles."""
-FASTER = 0.98
-"""A step that takes less than this share of the time is called faster."""
 WIDE = 100
 """Columns from which on time and published effect are shown, too."""
 MOST = 1e6
@@ -110,8 +108,15 @@ def _cells(verdict: Verdict, trial: Trial, out: Console) -> Iterator[Text]:
         yield Text(str(verdict.pairs))
     known = verdict.pairs or verdict.decision == "SAME RESULT"
     yield _signed(f"{(verdict.cost - 1) * 100:+.0f} %" if known else "", out)
-    yield clean(verdict.claim, "dim")
+    yield clean(_published(verdict, trial), "dim")
     yield _word(verdict)
+
+
+def _published(verdict: Verdict, trial: Trial) -> str:
+    """The published effect, where it is a number of points, and what became of it here."""
+    points = verdict.context.get("published points")
+    number = f"{points:+.1f} pt" if points is not None and trial.points else ""
+    return ", ".join(filter(None, (number, verdict.claim)))
 
 
 def effect(value: float, points: bool) -> str:
@@ -137,7 +142,7 @@ def odds(evidence: float) -> str:
 
 def _word(verdict: Verdict) -> Text:
     word: str = verdict.decision
-    if verdict.decision == "SAME RESULT" and verdict.cost < FASTER:
+    if verdict.faster:
         word += ", FASTER"
     found = Text(word, ORDER[verdict.decision])
     if verdict.decision == "OPEN" and verdict.needed:
@@ -181,11 +186,14 @@ def _context(context: dict[str, Any]) -> Iterator[str]:
 
 
 def _foot(trial: Trial, out: Console, written: str) -> Iterator[Text]:
+    for reason, names in _reasons(trial, set(ORDER) - {"SAME RESULT"}).items():
+        label = f"{names[0]}  " if len(names) == 1 else f"{count(len(names), 'arm')}  "
+        yield from hang(out, "", label, clean(reason))
     for verdict in _rows(trial):
-        if verdict.reason and verdict.decision != "SAME RESULT":
-            yield from hang(out, "", f"{verdict.arm}  ", clean(verdict.reason))
+        if verdict.mechanism:
+            yield from hang(out, "", f"{verdict.arm}  ", clean(verdict.mechanism))
     yield from _rates(trial, out)
-    for reason, names in _refused(trial).items():
+    for reason, names in _reasons(trial, {"NOT APPLICABLE"}).items():
         yield from hang(out, "", "not applicable  ", clean(f"{', '.join(names)}: {reason}", "dim"))
     for remark in trial.remarks:
         yield from hang(out, "", "", clean(remark))
@@ -209,21 +217,26 @@ def _rates(trial: Trial, out: Console) -> Iterator[Text]:
         yield from hang(out, "", "learning rates after screening  ", clean(said, "dim"))
 
 
-def _refused(trial: Trial) -> dict[str, list[str]]:
+def _reasons(trial: Trial, decisions: Collection[str]) -> dict[str, list[str]]:
+    """The arms with these verdicts by the reason that they give."""
     reasons: defaultdict[str, list[str]] = defaultdict(list)
-    for verdict in trial.verdicts:
-        if verdict.decision == "NOT APPLICABLE":
+    for verdict in sorted(trial.verdicts, key=lambda one: -abs(one.effect)):
+        if verdict.reason and verdict.decision in decisions:
             reasons[verdict.reason].append(verdict.arm)
     return reasons
 
 
 def _recipe(recipe: Recipe, trial: Trial) -> str:
-    if not recipe.steps or recipe.together is None:
+    if not recipe.steps:
         return "empty: nothing was proven to help on fresh seeds"
-    names = ", ".join(step.arm for step in recipe.steps)
-    together = recipe.together
-    found = f"{effect(together.effect, trial.points)} ({interval(together, trial.points)})"
-    return f"{names}: together {found} over {together.pairs} fresh pairs"
+    same = [step.arm for step in recipe.steps if step.verdict.decision == "SAME RESULT"]
+    names = ", ".join(step.arm for step in recipe.steps if step.arm not in same)
+    parts = [f"{', '.join(same)}: the same result in less time"] if same else []
+    if recipe.together is not None:
+        together = recipe.together
+        found = f"{effect(together.effect, trial.points)} ({interval(together, trial.points)})"
+        parts.insert(0, f"{names}: together {found} over {together.pairs} fresh pairs")
+    return "; ".join(parts)
 
 
 def _signed(text: str, out: Console) -> Text:

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from nomagic import words
 from nomagic.report.json import plain
-from nomagic.words import Decision, Trial
+from nomagic.words import Decision, Step, Trial
 
 VERSION = 1
 """Grows when a field is renamed, removed or changes its meaning; new fields do not count."""
@@ -51,6 +51,9 @@ class Verdict(Struct):
         Literal["", "confirmed", "not here", "cannot tell"],
         Meta(description="The published effect, held against this; empty: none is known"),
     ]
+    mechanism: Annotated[
+        str, Meta(description="What else it changed much: flips by a shift, calibration")
+    ]
     others: Annotated[
         dict[str, Number], Meta(description="Mean differences in other metrics, arm less baseline")
     ]
@@ -62,6 +65,10 @@ class Trick(Struct):
 
     practice: str
     arm: str
+    verdict: Annotated[
+        Literal["HELPS", "SAME RESULT"],
+        Meta(description="Whether it helped, or was proven to compute the same in less time"),
+    ]
 
 
 class Recipe(Struct):
@@ -116,7 +123,7 @@ def _report(trial: Trial, nomagic: str) -> Report:
         metric=trial.metric,
         verdicts=[_verdict(one) for one in trial.verdicts],
         recipe=Recipe(
-            tricks=[Trick(step.practice, step.arm) for step in recipe.steps],
+            tricks=[_trick(step) for step in recipe.steps],
             rate=recipe.rate,
             together=_verdict(recipe.together) if recipe.together else None,
         ),
@@ -126,6 +133,11 @@ def _report(trial: Trial, nomagic: str) -> Report:
         context=trial.context,
         remarks=list(trial.remarks),
     )
+
+
+def _trick(step: Step) -> Trick:
+    same = step.verdict.decision == "SAME RESULT"
+    return Trick(step.practice, step.arm, "SAME RESULT" if same else "HELPS")
 
 
 def _verdict(one: words.Verdict) -> Verdict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from nomagic.words import Arm, NotApplicable, Practice, Proof, Setup, Verdict
 OURS = Path(words.__file__).parent
 RAW = 2_048
 """Training inputs that a trick may look at."""
+LITTLE = 0.1
+"""Points that a practice without a number is taken to promise."""
 SCORED = 512
 """Held-out samples on which the metric is tried out."""
 
@@ -90,14 +92,27 @@ def candidates(
     return found, settled
 
 
-def varied(found: Sequence[Candidate]) -> list[Candidate]:
-    """The first arm of each practice before the second of any."""
+def varied(found: Sequence[Candidate], weight: Callable[[Setup], float]) -> list[Candidate]:
+    """The first arm of each practice before the second of any, rivals one turn later.
+
+    In a turn those come first of which most is promised for the time that a run takes; ``weight``
+    is that time.
+    """
     counts = Counter[str]()
-    turns: list[int] = []
+    turns: list[tuple[int, float]] = []
     for one in found:
-        turns.append(counts[one.practice.name])
+        turn = counts[one.practice.name] + one.arm.rival
+        turns.append((turn, -_promised(one.practice) / weight(one.arm.setup)))
         counts[one.practice.name] += 1
     return [found[index] for index in sorted(range(len(found)), key=turns.__getitem__)]
+
+
+def _promised(practice: Practice) -> float:
+    """The points that are promised; where there is no number, a little for "helps"."""
+    promise = practice.promise
+    if promise is None or promise.direction != "helps":
+        return 0.0
+    return promise.points or LITTLE
 
 
 def _proposed(practice: Practice, setup: Setup, seen: Glimpse) -> list[Arm | Proof | NotApplicable]:
@@ -120,6 +135,11 @@ def _cannot_run(plan: Plan, arm: Arm, seed: int) -> str:
 def _settled(practice: Practice, found: Proof | NotApplicable) -> Verdict:
     if isinstance(found, NotApplicable):
         return Verdict(practice.name, practice.name, "NOT APPLICABLE", reason=found.reason)
+    return proved(practice, found)
+
+
+def proved(practice: Practice, found: Proof) -> Verdict:
+    """The verdict on what is proven to compute the same."""
     return Verdict(
         practice.name,
         found.name,

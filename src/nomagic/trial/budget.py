@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,10 +13,10 @@ from nomagic.trial.statistics import LOT
 
 PAIRS = (16, 24, 32, 48)
 """Pairs of each arm that a plan may have."""
-CHECKED = 24
-"""Pairs of the recipe check at most."""
-WINNERS = 1
-"""Winners that a plan keeps time for the recipe check of; most arms have no effect."""
+CHECKED = (24, 16)
+"""Pairs that a recipe check may have."""
+WINNERS = 1 / 3
+"""The share of the arms that a plan keeps time for the recipe check of."""
 SLACK = 1.15
 """Runs are expected to take so much longer than measured."""
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -30,14 +31,13 @@ class Scheme:
     """The plan of a trial as it is stored: a resumed trial follows it, whatever time is left.
 
     ``arms`` are the names of the arms; ``pairs`` each may have, ``screening`` the seeds for each
-    learning rate, ``check`` the pairs of the recipe check; ``how`` is the engine, ``seconds`` what
-    one run of the baseline was measured to take.
+    learning rate; ``how`` is the engine, ``seconds`` what one run of the baseline is expected to
+    take.
     """
 
     arms: tuple[str, ...]
     pairs: int
     screening: int
-    check: int
     how: How
     seconds: float
 
@@ -94,22 +94,47 @@ def screening(pairs: int) -> int:
     return max(3, pairs // LOT)
 
 
-def check(pairs: int) -> int:
-    """Pairs of the recipe check."""
-    return min(pairs, CHECKED)
-
-
 def runs(loads: Sequence[Load], pairs: int, lots: int | None = None) -> float:
     """Runs of the whole plan, in runs of the baseline; or of its first lots, without the check."""
     each = pairs if lots is None else lots * LOT
     main = sum(load.weight * (each + load.rates * screening(pairs)) for load in loads)
-    return main if lots else main + check_runs(pairs, WINNERS)
+    return main if lots else main + _expected_check(len(_arms(loads)), min(pairs, CHECKED[0]))
 
 
-def check_runs(pairs: int, winners: int) -> float:
-    """Runs of the recipe check: baseline, recipe, and beyond one winner its rates and leavings."""
-    more = winners * check(pairs) + 3 * screening(pairs) if winners > 1 else 0
-    return 2 * check(pairs) + more
+def _expected_check(arms: int, pairs: int) -> float:
+    """Runs of the recipe check if a third of the arms win, none of them much slower."""
+    return check_runs([1.0] * max(1, round(arms * WINNERS)), pairs)
+
+
+def check_runs(weights: Sequence[float], pairs: int) -> float:
+    """Runs of a recipe check of so many pairs, in runs of the baseline.
+
+    ``weights`` are what each winner multiplies the time of a run by. Beyond one winner there are
+    the learning rates, the recipe without each, and what is left of it.
+    """
+    whole = math.prod(weights)
+    if len(weights) < 2:
+        return (1 + whole) * pairs
+    without = sum(whole / weight for weight in weights)
+    return (1 + 2 * whole + without) * pairs + 3 * screening(pairs) * whole
+
+
+def checked(weights: Mapping[str, float], run: float, left: float) -> tuple[list[str], int]:
+    """The winners, the strongest first, whose recipe check fits into the time left; its pairs.
+
+    All of them if possible; else those that still fit beside stronger ones. The strongest is always
+    among them, with one lot of pairs where there is no time for more.
+    """
+
+    def fits(names: Sequence[str], pairs: int) -> bool:
+        return check_runs([weights[name] for name in names], pairs) * run * SLACK <= left
+
+    pairs = next((n for n in CHECKED if fits(list(weights), n)), CHECKED[-1])
+    kept: list[str] = []
+    for name in weights:
+        if fits([*kept, name], pairs):
+            kept.append(name)
+    return (kept, pairs) if kept else (list(weights)[:1], LOT)
 
 
 def scheme(
@@ -132,7 +157,7 @@ def scheme(
     if least > budget:
         raise BudgetError(_too_small(kept, max(0.0, budget), least, runs(kept, PAIRS[0]) * run))
     names = tuple(load.name for load in _arms(kept))
-    return Scheme(names, pairs, screening(pairs), check(pairs), how, run)
+    return Scheme(names, pairs, screening(pairs), how, run)
 
 
 def _arms(loads: Sequence[Load]) -> list[Load]:

@@ -8,11 +8,12 @@ on the fresh seeds, beside the others, is left out; what is reported of the rest
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nomagic.trial import verdicts
+from nomagic.trial import budget, verdicts
 from nomagic.trial.arms import Candidate
 from nomagic.trial.recipe import combine
 from nomagic.trial.runs import Runner, Variant
@@ -27,7 +28,8 @@ class Checking:
     """One recipe check.
 
     ``contests`` are those of the winners and ``judged`` what their trials said; ``screening`` and
-    ``pairs`` are the seeds, ``glimpse`` the one of the networks that tricks look at.
+    ``pairs`` are the seeds, ``glimpse`` the one of the networks that tricks look at. ``agree``
+    stores which winners there is time for and with how many pairs, or returns what was stored.
     """
 
     runner: Runner
@@ -36,6 +38,7 @@ class Checking:
     screening: Sequence[int]
     pairs: Sequence[int]
     glimpse: int
+    agree: Callable[[Sequence[str], Callable[[], tuple[list[str], int]]], tuple[list[str], int]]
     remarks: list[str] = field(default_factory=list[str])
     reasons: dict[str, str] = field(default_factory=dict[str, str])
     without: dict[str, Contest] = field(default_factory=dict[str, Contest])
@@ -45,9 +48,7 @@ class Checking:
 
     def run(self) -> None:
         """Train and judge; what `verdicts` and `recipe` tell grows on the way."""
-        names = self._applied(self._best())
-        if not names:
-            return
+        names = self._in_time(self._applied(self._best()))
         recipe, rate = self._variant(names)
         own, baseline = self._baseline(names)
         self.without = {name: self._less(name, names, recipe, rate) for name in names}
@@ -89,9 +90,29 @@ class Checking:
     def _applied(self, names: Sequence[str]) -> list[str]:
         """Those that can be applied on top of each other."""
         _, refused = self._combine(names)
+        applied = [name for name in names if name not in refused]
         for name, reason in refused.items():
-            self.reasons[name] = f"not checked on fresh seeds: beside the others, {reason}"
-        return [name for name in names if name not in refused]
+            stronger = next((one for one in applied if self._combine([one, name])[1]), "")
+            arm = self._candidate(stronger).arm.name if stronger else "others"
+            self.reasons[name] = f"{arm} did better, and beside it this cannot be used: {reason}"
+        return applied
+
+    def _in_time(self, names: list[str]) -> list[str]:
+        """Those that there is time to check."""
+        baseline = self._baseline(names)[1]
+        costs = {name: self._weight(name) for name in names}
+        left = self.runner.deadline - time.monotonic()
+        kept, pairs = self.agree(names, lambda: budget.checked(costs, baseline.seconds, left))
+        self.pairs = self.pairs[:pairs]
+        for name in names:
+            if name not in kept:
+                self.reasons[name] = "won, but there was no time to check it on fresh seeds"
+        return kept
+
+    def _weight(self, name: str) -> float:
+        """What a winner multiplies the time of a run by."""
+        one = self.contests[name]
+        return max(1.0, one.arm.seconds / one.baseline.seconds) if one.baseline.seconds else 1.0
 
     def _combine(self, names: Sequence[str]) -> tuple[Any, dict[str, str]]:
         steps = {

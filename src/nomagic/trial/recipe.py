@@ -10,8 +10,8 @@ from typing import Any
 
 from nomagic import toml
 from nomagic.engine.plan import Plan
-from nomagic.trial.arms import glimpse
-from nomagic.words import Arm, NotApplicable, Practice, Recipe, Setup, Step, Verdict
+from nomagic.trial.arms import glimpse, proved
+from nomagic.words import Arm, NotApplicable, Practice, Proof, Recipe, Setup, Step, Verdict
 
 VERSION = 1
 EVIDENCE = ("effect", "low", "high", "evidence", "better", "pairs", "failures", "cost")
@@ -48,15 +48,45 @@ def combine(
     return setup, refused
 
 
-def _arm(practice: Practice, name: str, plan: Plan, seed: int) -> tuple[Arm | None, str]:
+def _arm(practice: Practice, name: str, plan: Plan, seed: int) -> tuple[Arm | Proof | None, str]:
     if practice.apply is None:
         return None, f"{practice.name} has no trick"
     found = list(practice.apply(plan.setup, glimpse(plan, seed)))
     for one in found:
-        if isinstance(one, Arm) and one.name == name:
+        if isinstance(one, Arm | Proof) and one.name == name:
             return one, ""
     reasons = [one.reason for one in found if isinstance(one, NotApplicable)]
     return None, "; ".join(reasons) or f"{practice.name} no longer offers {name}"
+
+
+def with_identities(
+    recipe: Recipe,
+    plan: Plan,
+    practices: Sequence[Practice],
+    proven: Sequence[Verdict],
+    seed: int,
+) -> Recipe:
+    """The recipe with identities, where the proof holds beside its tricks, too.
+
+    Args:
+        recipe: what was proven to help.
+        plan: the bare setup, with its data.
+        practices: those of the recipe and of the identities, among others.
+        proven: the identities that hold for the bare setup.
+        seed: of the networks that are compared.
+    """
+    if not proven:
+        return recipe
+    known = {practice.name: practice for practice in practices}
+    setup = follow(recipe, plan, practices, seed)
+    for one in proven:
+        practice = known[one.practice]
+        found, _ = _arm(practice, one.arm, Plan(setup, plan.data), seed)
+        if isinstance(found, Proof):
+            setup = found.setup
+            step = Step(practice.name, one.arm, proved(practice, found))
+            recipe = replace(recipe, steps=(*recipe.steps, step))
+    return recipe
 
 
 def follow(recipe: Recipe, plan: Plan, practices: Sequence[Practice], seed: int = 0) -> Setup:
@@ -105,8 +135,10 @@ def _lines(recipe: Recipe) -> Iterator[str]:
         yield "[together]  # the whole recipe against the bare setup"
         yield from _evidence(recipe.together)
     for step in recipe.steps:
+        same = step.verdict.decision == "SAME RESULT"
+        what = "proven to compute the same" if same else "the recipe against the recipe without it"
         yield ""
-        yield "[[tricks]]  # the recipe against the recipe without it"
+        yield f"[[tricks]]  # {what}"
         yield f"practice = {toml.value(step.practice)}"
         yield f"arm = {toml.value(step.arm)}"
         yield from _evidence(step.verdict)

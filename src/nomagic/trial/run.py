@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from nomagic import catalog, setups
 from nomagic.datasets import DataError
 from nomagic.engine import scores
@@ -23,6 +26,8 @@ from nomagic.trial.store import Store, StoreError
 from nomagic.trial.trying import Ask, Tell, Trying
 from nomagic.words import Practice, Setup, Trial
 
+SAMPLES = 6_000
+"""Samples of a built-in set that are used, so that a run takes seconds."""
 ERRORS = (
     TrialError,
     BudgetError,
@@ -48,6 +53,8 @@ def try_(
     everything: bool = False,
     aa: bool = False,
     extend: bool = False,
+    discoveries: bool = False,
+    samples: int | None = None,
     store: str | Path | None = None,
     data: str | Path | None = None,
     seed: int = 0,
@@ -65,6 +72,9 @@ def try_(
         everything: all that apply, even if the budget is too small to finish.
         aa: try the setup against itself with other draws, which must come out as no difference.
         extend: declare the one extension of a plan that left arms open: twice as many pairs.
+        discoveries: hold the expected share of false ones among HELPS and HURTS at 5 % (e-BH),
+            instead of the probability of any; for more than twenty arms.
+        samples: use only so many samples, drawn at random; built-in sets have `SAMPLES` at most.
         store: a file that keeps finished runs; the same call goes on where it was stopped.
         data: the folder of built-in data.
         seed: of everything that is drawn.
@@ -79,9 +89,10 @@ def try_(
     limit = budgets.seconds(budget)
     named = tuple(practices)
     chosen = [SAME] if aa else _practices(named, skip)
-    plan = _plan(setup, metric, data)
+    plan = _plan(setup, metric, data, samples)
     whole = everything or bool(named) or aa
-    ask = Ask(tuple(chosen), began + limit, smallest(worth, plan), whole, extend, seed)
+    least = smallest(worth, plan)
+    ask = Ask(tuple(chosen), began + limit, least, whole, extend, discoveries, seed)
     kept = Store(store)
     try:
         return Trying(plan, ask, kept, tell).run()
@@ -111,10 +122,24 @@ def helpful_first(practices: Iterable[Practice]) -> list[Practice]:
     return helpful + [one for one in found if one not in helpful]
 
 
-def _plan(setup: Any, metric: str | None, folder: str | Path | None) -> Plan:
-    """The setup with its data."""
-    found = setups.resolve(setup, folder)
-    return Plan(replace(found, metric=metric) if metric else found)
+def _plan(named: Any, metric: str | None, folder: str | Path | None, samples: int | None) -> Plan:
+    """The setup with its data, or with some of it."""
+    setup = setups.resolve(named, folder)
+    plan = Plan(replace(setup, metric=metric) if metric else setup)
+    built_in = named in setups.BUILTIN and setup.split in ("fresh", "group")
+    wanted = samples or (SAMPLES if built_in else len(plan.data))
+    return plan if wanted >= len(plan.data) else _smaller(plan, wanted)
+
+
+def _smaller(plan: Plan, samples: int) -> Plan:
+    """A plan on some of the samples, in their order; always the same ones."""
+    if plan.setup.split == "fixed" and plan.data.test_rows is not None:
+        raise TrialError(f"{plan.data.name} comes with its split, so all samples must be used")
+    rows = torch.randperm(len(plan.data), generator=torch.Generator().manual_seed(0))
+    rows = rows[:samples].sort().values
+    groups = plan.setup.groups
+    chosen = None if groups is None else np.asarray(groups)[rows.numpy()]
+    return Plan(replace(plan.setup, groups=chosen), plan.data.subset(rows))
 
 
 def smallest(worth: str | float | None, plan: Plan) -> float | None:

@@ -29,9 +29,9 @@ that a harmful trick can be called so.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from statistics import NormalDist
 
 import numpy as np
@@ -248,6 +248,10 @@ class SignFlip:
         tiers = (rescues, sums) if rescues.any() else (sums,)
         return crossed(tiers, self._budget(look, tricks))[-1]
 
+    def direction(self, look: int) -> int:
+        """The side that a look points to: failures first, then the differences."""
+        return 1 if (self.rescues[look, 0], self.sums[look, 0]) >= (0.0, 0.0) else -1
+
     def beyond(self, effect: float, side: int, look: int) -> bool:
         """Whether a look shows that the effect is above (side 1) or below (side -1) a number."""
         sums = self.sums[: look + 1] - effect * self.counts[: look + 1]
@@ -349,6 +353,7 @@ def judge(
     worth: float | Mapping[str, float] | None = None,
     *,
     extension: Sequence[int] = (),
+    discoveries: bool = False,
     alpha: float = 0.05,
     seed: int = 0,
     copies: int = COPIES,
@@ -363,7 +368,8 @@ def judge(
         looks: the planned looks, as `lots` gives them.
         worth: the smallest effect worth having, for all or by arm; None is `worthwhile`.
         extension: further looks, declared when the plan has left arms open.
-        alpha: the family-wise level, both sides together.
+        discoveries: hold the false discovery rate (`promising`) instead of the family-wise error.
+        alpha: the level, both sides together.
         seed: of the swaps.
         copies: how many swapped copies.
 
@@ -374,8 +380,9 @@ def judge(
     signs = swaps(points[-1], copies, seed)
     tests = {name: SignFlip(pairs, points, shares, signs) for name, pairs in arms.items()}
     least = {name: _least(name, pairs, worth, looks[0]) for name, pairs in arms.items()}
-    first = first_look(len(arms), looks, alpha)
-    standings = _follow(tests, least, points, first)
+    first = looks[0] if discoveries else first_look(len(arms), looks, alpha)
+    rule = partial(_discovered, arms, points, alpha) if discoveries else _holm
+    standings = _follow(tests, least, points, first, rule)
     return {
         name: _judgement(
             arms[name].first(points[standing.look] if standing.look >= 0 else len(arms[name])),
@@ -399,7 +406,11 @@ class Standing:
 
 
 def _follow(
-    tests: Mapping[str, SignFlip], least: Mapping[str, float], points: Sequence[int], first: int
+    tests: Mapping[str, SignFlip],
+    least: Mapping[str, float],
+    points: Sequence[int],
+    first: int,
+    rule: Rule,
 ) -> dict[str, Standing]:
     """Take every look that all live arms have reached."""
     standings = dict.fromkeys(tests, Standing())
@@ -407,7 +418,7 @@ def _follow(
         live = {name: test for name, test in tests.items() if not standings[name].final}
         if any(look >= len(test.sums) for test in live.values()):
             break
-        proven = _holm(live, look, _undecided(standings))
+        proven = rule(live, look, standings)
         for name, test in live.items():
             side = proven.get(name, 0)
             dropped = not side and pairs >= first and test.clears(least[name], -1, look)
@@ -415,14 +426,34 @@ def _follow(
     return standings
 
 
+Rule = Callable[[Mapping[str, SignFlip], int, Mapping[str, Standing]], dict[str, int]]
+"""From the live arms, the look and where all arms stand to the sides that are proven."""
+
+
 def _undecided(standings: Mapping[str, Standing]) -> int:
     """How many arms Holm counts: those in which nothing is proven, dropped ones included."""
     return sum(standing.side == 0 for standing in standings.values())
 
 
-def _holm(live: Mapping[str, SignFlip], look: int, tricks: int) -> dict[str, int]:
+def _discovered(
+    arms: Mapping[str, Pairs],
+    points: Sequence[int],
+    alpha: float,
+    live: Mapping[str, SignFlip],
+    look: int,
+    standings: Mapping[str, Standing],
+) -> dict[str, int]:
+    """The arms that e-BH keeps at a look; the evidence of final ones stays as it was."""
+    at = {name: points[look if name in live else standings[name].look] for name in arms}
+    kept = promising({name: evidence(arms[name].first(at[name])) for name in arms}, alpha)
+    return {name: test.direction(look) for name, test in live.items() if name in kept}
+
+
+def _holm(
+    live: Mapping[str, SignFlip], look: int, standings: Mapping[str, Standing]
+) -> dict[str, int]:
     """The arms that a look proves, and the side of each."""
-    proven: dict[str, int] = {}
+    tricks, proven = _undecided(standings), dict[str, int]()
     while True:
         left = {name: test for name, test in live.items() if name not in proven}
         sides = {name: _side(test, look, tricks - len(proven)) for name, test in left.items()}

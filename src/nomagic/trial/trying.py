@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,9 +16,10 @@ from nomagic.engine.choose import choose
 from nomagic.engine.plan import Plan, SetupError
 from nomagic.trial import arms, budget, verdicts
 from nomagic.trial.arms import Candidate, TrialError
-from nomagic.trial.budget import Load, Scheme
+from nomagic.trial.budget import BudgetError, Load, Scheme
 from nomagic.trial.checking import Checking
 from nomagic.trial.fingerprint import fingerprint
+from nomagic.trial.recipe import with_identities
 from nomagic.trial.runs import OutOfTimeError, Runner, Variant, load, setup_name
 from nomagic.trial.screening import RATES, Table, means, pick
 from nomagic.trial.statistics import LOT, Judgement, Pairs, first_look, judge, lots
@@ -43,7 +45,8 @@ class Ask:
     """What the user wants: the practices, by when, and the smallest effect worth having.
 
     ``everything`` takes all arms, even if there is no time to finish; ``extend`` declares the
-    extension of a plan that left arms open. ``deadline`` is on the clock of `time.monotonic`.
+    extension of a plan that left arms open; ``discoveries`` controls the false discovery rate
+    instead of the family-wise error. ``deadline`` is on the clock of `time.monotonic`.
     """
 
     practices: tuple[Practice, ...]
@@ -51,6 +54,7 @@ class Ask:
     worth: float | None = None
     everything: bool = True
     extend: bool = False
+    discoveries: bool = False
     seed: int = 0
 
 
@@ -80,14 +84,16 @@ class Trying:
         self.extension: tuple[int, ...] = ()
         self.recipe = Recipe(plan.setup.name or plan.data.name, plan.metric)
         self.checked: dict[str, Verdict] = {}
-        self.scheme = Scheme((), 0, 0, 0, "plain", 0.0)
+        self.scheme = Scheme((), 0, 0, "plain", 0.0)
         _check_baseline(plan, ask.seed)
         seed = self.seeds("glimpse", 1)[0]
         seen = arms.glimpse(plan, seed)
         self.context = verdicts.context(plan, seen)
         found, self.settled = arms.candidates(plan, ask.practices, seen, seed)
         if not ask.everything:
-            found = arms.varied(found)
+            found = arms.varied(found, partial(load, other=plan.setup))
+        self.runner = Runner(plan, store, self._say)
+        self.name = self._named(found)
         if found:
             self._plan_arms(found)
 
@@ -102,8 +108,10 @@ class Trying:
             if self.found:
                 with self.runner.interrupt:
                     self._stages()
+            self.recipe = self._with_identities()
         except OutOfTimeError:
             ending = "out of time"
+            self.recipe = self._with_identities()
         except KeyboardInterrupt:
             ending = "interrupted"
         self.phase = ""
@@ -121,35 +129,55 @@ class Trying:
     def _stages(self) -> None:
         self.runner.deadline = self.ask.deadline
         self._screen()
-        self._lots(self.looks)
-        if self.extension:
-            self._lots(self.extension)
+        self._replan()
+        late = self._ran_out()
         self.runner.deadline = self.ask.deadline
         self._check()
+        if late:
+            raise OutOfTimeError
+
+    def _ran_out(self) -> bool:
+        """All lots of pairs; whether the time for them was over before."""
+        try:
+            self._lots(self.looks)
+            self._lots(self.extension)
+        except OutOfTimeError:
+            return True
+        return False
 
     # -- the plan -------------------------------------------------------------------------------
 
-    def _plan_arms(self, found: Sequence[Candidate]) -> None:
-        """Make or find the plan, and the runner that follows it; keep the arms that are in it."""
+    def _named(self, found: Sequence[Candidate]) -> str:
+        """What the plan is known by."""
         plan, ask = self.plan, self.ask
         what = [(one.name, setup_name(one.arm.setup, ""), one.arm.rates) for one in found]
-        asked = (plan.metric, ask.worth, ask.everything, ask.seed)
-        self.runner = runner = Runner(plan, self.store, self._say)
-        name = fingerprint(runner.source, setup_name(plan.setup, ""), what, asked)
+        asked = (plan.metric, ask.worth, ask.everything, ask.discoveries, ask.seed)
+        return fingerprint(self.runner.source, setup_name(plan.setup, ""), what, asked)
+
+    def _plan_arms(self, found: Sequence[Candidate]) -> None:
+        """Make or find the plan; keep the arms that are in it."""
+        self.found = list(found)
+        self._take(Scheme.of(self._agreed("", lambda: self._measured(found).plain())))
+        self.runner.how, self.runner.seconds = self.scheme.how, self.scheme.seconds
+
+    def _agreed(self, part: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """A part of the plan as it is stored; it is made if there is none."""
+        name = f"{self.name} {part}".strip()
         stored = self.store.plan(name)
-        if stored is None:
-            stored = self.store.keep(name, self._measured(found).plain())
-        self.scheme = scheme = Scheme.of(stored)
-        runner.how, runner.seconds = scheme.how, scheme.seconds
-        self.looks = lots(scheme.pairs)
-        self.extension = self._extension(name)
-        left = [one.arm.name for one in found if one.name not in scheme.arms]
+        return self.store.keep(name, make()) if stored is None else stored
+
+    def _take(self, scheme: Scheme) -> None:
+        """Follow a plan: its looks, and the arms that are in it."""
+        self.scheme, self.looks = scheme, lots(scheme.pairs)
+        self.extension = self._extension()
+        left = [one.arm.name for one in self.found if one.name not in scheme.arms]
+        self.found = [one for one in self.found if one.name in scheme.arms]
+        self.contests = {name: one for name, one in self.contests.items() if name in scheme.arms}
         if left:
             self.remarks.append(
-                f"left out for lack of time: {', '.join(left)}; name them, take all with --all, "
-                "or give a larger budget"
+                f"left out for lack of time: {', '.join(left)}; name them, or take all with --all "
+                "and a larger budget"
             )
-        self.found = [one for one in found if one.name in scheme.arms]
 
     def _measured(self, found: Sequence[Candidate]) -> Scheme:
         """A plan from what runs take: a few steps choose the engine, then a few runs are timed."""
@@ -185,17 +213,36 @@ class Trying:
             ),
         ]
 
-    def _extension(self, name: str) -> tuple[int, ...]:
+    def _extension(self) -> tuple[int, ...]:
         """The looks of the extension, if it is or was declared."""
-        declared = self.store.plan(f"{name} extension")
+        declared = self.store.plan(f"{self.name} extension")
         if declared is None and self.ask.extend:
-            declared = self.store.keep(f"{name} extension", {"pairs": 2 * self.scheme.pairs})
-        return lots(declared["pairs"], after=self.scheme.pairs) if declared else ()
+            declared = self.store.keep(f"{self.name} extension", {"lots": 2})
+        pairs = self.scheme.pairs
+        return lots(declared["lots"] * pairs, after=pairs) if declared else ()
+
+    def _replan(self) -> None:
+        """Plan the pairs anew, now that the runs of screening tell what each arm takes."""
+        self._take(Scheme.of(self._agreed("pairs", lambda: self._rescheduled().plain())))
+
+    def _rescheduled(self) -> Scheme:
+        scheme = self.scheme
+        baselines = {one.baseline.name: one.baseline for one in self.contests.values()}
+        unit = self.runner.variant(self.plan.setup).seconds
+        loads = [Load("", one.seconds / unit, 0, baseline=True) for one in baselines.values()]
+        loads += [Load(name, one.arm.seconds / unit, 0) for name, one in self.contests.items()]
+        left, everything = self.ask.deadline - time.monotonic(), self.ask.everything
+        try:
+            found = budget.scheme(loads, left, unit, scheme.how, everything=everything)
+        except BudgetError:
+            return scheme
+        return replace(found, screening=scheme.screening)
 
     def _reserve(self) -> float:
         """Seconds kept for the recipe check, as soon as there is something to check."""
         won = sum(self._won(name) for name in self.judged)
-        return budget.check_runs(self.scheme.pairs, won) * self.scheme.seconds if won else 0.0
+        pairs = min(self.scheme.pairs, budget.CHECKED[-1])
+        return budget.check_runs([1.0] * won, pairs) * self.scheme.seconds if won else 0.0
 
     # -- stages ---------------------------------------------------------------------------------
 
@@ -210,6 +257,8 @@ class Trying:
         after = {one.name: self._rates(one.arm.setup, one.arm.rates) for one in self.found}
         tables = [table for table in (*before.values(), *after.values()) if len(table) > 1]
         self.runner.finish([(one, rows) for table in tables for one in table.values()])
+        for table in tables:
+            _even(table.values())
         for one in self.found:
             baseline, arm = before[id(one.arm.baseline)], after[one.name]
             self.contests[one.name] = self._contest(
@@ -251,8 +300,14 @@ class Trying:
         """Judge all arms by what is known."""
         self._drop_broken()
         pairs = {name: self._pairs(one) for name, one in self.contests.items()}
-        extension, worth = self.extension, self.ask.worth
-        self.judged = judge(pairs, self.looks, worth, extension=extension) if pairs else {}
+        if pairs:
+            self.judged = judge(
+                pairs,
+                self.looks,
+                self.ask.worth,
+                extension=self.extension,
+                discoveries=self.ask.discoveries,
+            )
         _check_scores(pairs, self.plan)
         self._say()
 
@@ -277,15 +332,27 @@ class Trying:
     def _check(self) -> None:
         """Combine the winners and check them on fresh seeds."""
         won = {name: one for name, one in self.contests.items() if self._won(name)}
-        if not won:
-            return
+        if won:
+            self._check_winners(won)
+
+    def _with_identities(self) -> Recipe:
+        """The recipe with what is the same by proof and was faster when it was first timed."""
+        timed = self._agreed(
+            "faster", lambda: {"arms": [one.arm for one in self.settled if one.faster]}
+        )
+        proven = [one for one in self.settled if one.arm in timed["arms"]]
+        seed = self.seeds("glimpse", 1)[0]
+        return with_identities(self.recipe, self.plan, self.ask.practices, proven, seed)
+
+    def _check_winners(self, won: Mapping[str, Contest]) -> None:
         checking = Checking(
             runner=self.runner,
             contests=won,
             judged={name: self.judged[name] for name in won},
             screening=self.seeds("recipe screening", self.scheme.screening),
-            pairs=self.seeds("recipe check", self.scheme.check),
+            pairs=self.seeds("recipe check", min(self.scheme.pairs, budget.CHECKED[0])),
             glimpse=self.seeds("glimpse", 1)[0],
+            agree=self._checked,
         )
         try:
             self._say("recipe check on fresh seeds")
@@ -295,10 +362,19 @@ class Trying:
             self.remarks += checking.remarks
             self.recipe = checking.recipe(self.recipe, self.context)
 
+    def _checked(
+        self, names: Sequence[str], make: Callable[[], tuple[list[str], int]]
+    ) -> tuple[list[str], int]:
+        """The winners that are checked and the pairs for it, as they are stored."""
+        agreed = self._agreed(
+            f"check of {' '.join(names)}", lambda: dict(zip(("arms", "pairs"), make(), strict=True))
+        )
+        return agreed["arms"], agreed["pairs"]
+
     def _won(self, name: str) -> bool:
         """Whether an arm helps the user's own setup."""
         own = self.contests[name].candidate.arm.baseline is None
-        return own and self.judged[name].decision == "HELPS"
+        return own and name in self.judged and self.judged[name].decision == "HELPS"
 
     # -- what is known --------------------------------------------------------------------------
 
@@ -336,11 +412,19 @@ class Trying:
         contest, judged = self.contests[one.name], self.judged[one.name]
         rows = self.seeds("trial", judged.pairs)
         found = verdicts.verdict(contest, judged, rows, self.context)
-        first = first_look(len(self.contests), self.looks)
+        first = 0 if self.ask.discoveries else first_look(len(self.contests), self.looks)
         if judged.decision == "OPEN" and judged.pairs < first:
             reason = f"the first look that can decide among {len(self.contests)} arms is at {first}"
             return replace(found, reason=f"{reason} pairs")
         return found
+
+
+def _even(variants: Iterable[Variant]) -> None:
+    """One expected time for all learning rates of an arm: the mean of what they took."""
+    known = list(variants)
+    mean = float(np.mean([one.seconds for one in known]))
+    for one in known:
+        one.seconds = mean
 
 
 def _screened(rates: Sequence[float]) -> int:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, median
+from statistics import fmean, median, stdev
 from typing import Any
 
 from nomagic.engine.plan import Outcome, Plan
 from nomagic.glimpse import Glimpse
 from nomagic.trial.arms import Candidate
 from nomagic.trial.runs import Variant
-from nomagic.trial.statistics import Judgement
+from nomagic.trial.statistics import LOT, Judgement
 from nomagic.words import Decision, Promise, Setup, Verdict
 
 AGREES: dict[str, tuple[Decision, ...]] = {
@@ -27,6 +27,15 @@ DISAGREES: dict[str, tuple[Decision, ...]] = {
     "no difference": ("HELPS", "HURTS"),
 }
 """Verdicts that contradict it; the rest cannot tell."""
+
+
+CHANGES = {
+    "flips": "a shift by one pixel flips {1:.1f} % of the predictions instead of {0:.1f} %",
+    "ece": "the calibration error is {1:.1f} pt instead of {0:.1f} pt",
+}
+"""Metrics that are told where an arm changes them much, whatever decides."""
+MUCH = 1.5
+POINT = 0.01
 
 
 @dataclass
@@ -44,13 +53,14 @@ def verdict(
     contest: Contest, judged: Judgement, seeds: Sequence[int], context: dict[str, Any]
 ) -> Verdict:
     """The verdict on one arm; ``seeds`` are those of its pairs."""
-    practice = contest.candidate.practice
+    practice, arm = contest.candidate.practice, contest.candidate.arm
+    promise = None if arm.rival else practice.promise
     done = [seed for seed in seeds if seed in contest.baseline.known and seed in contest.arm.known]
     before = [contest.baseline.known[seed] for seed in done]
     after = [contest.arm.known[seed] for seed in done]
     return Verdict(
         practice=practice.name,
-        arm=contest.candidate.arm.name,
+        arm=arm.name,
         decision=judged.decision,
         effect=judged.effect,
         low=judged.low,
@@ -62,8 +72,9 @@ def verdict(
         cost=cost(before, after),
         needed=judged.needed,
         others=others(before, after, contest.arm.plan.metric),
-        context=context | _rates(contest) | _published(practice.promise),
-        claim=claim(practice.promise, judged.decision),
+        context=context | _rates(contest) | _published(promise),
+        claim=claim(promise, judged.decision),
+        mechanism="; ".join(changes(before, after)),
     )
 
 
@@ -77,7 +88,10 @@ def claim(promise: Promise | None, decision: Decision) -> str:
 
 
 def _published(promise: Promise | None) -> dict[str, Any]:
-    return {"published": f"{promise.text} ({promise.source})"} if promise else {}
+    if promise is None:
+        return {}
+    number = {} if promise.points is None else {"published points": promise.points}
+    return {"published": f"{promise.text} ({promise.source})"} | number
 
 
 def _rates(contest: Contest) -> dict[str, Any]:
@@ -109,6 +123,20 @@ def others(before: Sequence[Outcome], after: Sequence[Outcome], metric: str) -> 
     found["inference"] = fmean(b.inference - a.inference for a, b in both)
     found["parameters"] = float(both[0][1].parameters - both[0][0].parameters)
     return found
+
+
+def changes(before: Sequence[Outcome], after: Sequence[Outcome]) -> Iterator[str]:
+    """What else changed much: by half or more, a point or more, and three standard errors."""
+    both = [(a, b) for a, b in zip(before, after, strict=True) if not (a.failed or b.failed)]
+    for name, text in CHANGES.items():
+        pairs = [(a.scores[name], b.scores[name]) for a, b in both if name in a.scores]
+        if len(pairs) < LOT:
+            continue
+        low, high = (fmean(values) for values in zip(*pairs, strict=True))
+        error = stdev(b - a for a, b in pairs) / math.sqrt(len(pairs))
+        much = abs(high - low) >= max(POINT, 3 * error)
+        if much and max(low, high) >= MUCH * min(low, high):
+            yield text.format(100 * low, 100 * high)
 
 
 def context(plan: Plan, seen: Glimpse) -> dict[str, Any]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SOURCES = ("002", "ELU15", "MIS17")
-PROMISE = Promise("ImageNet without batch norm: 47.1 to 48.8 % accuracy", "MIS17", "helps")
+PROMISE = Promise("ImageNet without batch norm: 47.1 to 48.8 % accuracy", "MIS17", "helps", 1.7)
 
 
 def apply(setup: Setup, glimpse: Glimpse) -> Iterator[Arm | NotApplicable]:

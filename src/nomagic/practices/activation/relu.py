@@ -6,12 +6,15 @@ Against: the same page that gives this advice says elsewhere "so 2012" and wants
 (GELU, SiLU) are usual in transformers. Much of the advantage over tanh is the initial scale.
 
 Try: ReLU in place of every other hidden unit (PReLU and ReLU6 apart), called as module or function.
-Gates and outputs stay as they are.
+Where all are ReLUs, its rivals: leaky ReLU with a slope of 0.1, GELU and SiLU. Gates and outputs
+stay as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nomagic.glimpse import Glimpse
@@ -23,20 +26,28 @@ if TYPE_CHECKING:
 SOURCES = ("004", "BYU", "002", "GLO11", "KRI12")
 PROMISE = Promise("a network with ReLU trains six times faster than with tanh", "KRI12", "helps")
 KEPT = frozenset({"relu", "prelu", "relu6"})
+RIVALS = ("gelu", "silu", "leaky-relu-0.1")
 
 
 def apply(setup: Setup, glimpse: Glimpse) -> Iterator[Arm | NotApplicable]:
-    """ReLU for all hidden units."""
+    """ReLU for all hidden units, or its rivals for ReLU."""
     from nomagic.parts.flow import observe
     from nomagic.parts.rehearsal import arms
 
     kinds = {unit.name for unit in observe(glimpse.model, glimpse.sample).units()}
-    if kinds <= KEPT:
+    if kinds - KEPT:
+        what = f"{' and '.join(sorted(kinds - KEPT))} in hidden layers becomes relu"
+        yield from arms(setup, glimpse, [(Edit("relu", rectify), what)])
+    elif "relu" in kinds:
+        edits = [
+            (Edit(name, partial(rival, name=name)), f"relu in hidden layers becomes {name}")
+            for name in RIVALS
+        ]
+        for arm in arms(setup, glimpse, edits):
+            yield replace(arm, rival=True) if isinstance(arm, Arm) else arm
+    else:
         known = f"hidden units are {', '.join(sorted(kinds))}: it is followed already"
         yield NotApplicable(known if kinds else "there are no units in hidden layers")
-        return
-    what = f"{' and '.join(sorted(kinds - KEPT))} in hidden layers becomes relu"
-    yield from arms(setup, glimpse, [(Edit("relu", rectify), what)])
 
 
 def rectify(model: nn.Module, sample: Tensor) -> nn.Module:
@@ -47,3 +58,13 @@ def rectify(model: nn.Module, sample: Tensor) -> nn.Module:
     from nomagic.parts.surgery import swap_units
 
     return swap_units(model, sample, UNITS.keys() - KEPT, nn.ReLU)
+
+
+def rival(model: nn.Module, sample: Tensor, name: str) -> nn.Module:
+    """Make hidden ReLUs one of the rivals."""
+    from torch import nn
+
+    from nomagic.parts.surgery import swap_units
+
+    kinds = {"leaky-relu-0.1": partial(nn.LeakyReLU, 0.1), "gelu": nn.GELU, "silu": nn.SiLU}
+    return swap_units(model, sample, {"relu"}, kinds[name])

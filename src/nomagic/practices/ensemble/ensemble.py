@@ -18,7 +18,7 @@ from nomagic.glimpse import Glimpse
 from nomagic.words import Arm, NotApplicable, Promise, Setup
 
 SOURCES = ("002", "KAR", "LAK17")
-PROMISE = Promise("five networks are about 3 % more accurate", "002", "helps")
+PROMISE = Promise("five networks are about 3 % more accurate", "002", "helps", 3.0)
 MEMBERS = 5
 
 

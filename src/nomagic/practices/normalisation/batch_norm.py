@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SOURCES = ("002", "C230", "IOF15", "000", "BYU", "MIS17")
-PROMISE = Promise("ImageNet: 47.1 to 49.9 % accuracy", "MIS17", "helps")
+PROMISE = Promise("ImageNet: 47.1 to 49.9 % accuracy", "MIS17", "helps", 2.8)
 FEWEST = 8  # samples of a batch, below which its mean and variance are noise
 
 DEEP = 6  # convolutions; shorter stacks train well without

@@ -6,7 +6,8 @@ Against: they are no drop-in everywhere. Instance norm right before global avera
 digits (69-98 %, the loss stuck): pooling reads only what normalising has removed.
 
 Try: in place of each batch norm, or behind each hidden layer of a network without norms, a layer
-norm (one group over all channels of a map) or an instance norm. Instance norm is left out on maps
+norm (one group over all channels of a map) or an instance norm; where there are no norms, also a
+group norm. Instance norm is left out on maps
 of four numbers or fewer and before global average pooling.
 """
 
@@ -40,7 +41,7 @@ def apply(setup: Setup, glimpse: Glimpse) -> Iterator[Arm | NotApplicable]:
     where = "in place of batch norm" if batch else "behind each hidden layer, without a bias"
     edits = [
         (Edit(f"{kind}-norm", partial(normalise, kind=kind)), f"{kind} norm {where}")
-        for kind in ("layer", "instance")
+        for kind in (("layer", "instance") if batch else ("layer", "group", "instance"))
     ]
     yield from arms(setup, glimpse, edits)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SOURCES = ("002", "KRI12", "MIS17")
-PROMISE = Promise("ImageNet: 47.0 % with it, 47.1 % without", "MIS17", "no difference")
+PROMISE = Promise("ImageNet: 47.0 % with it, 47.1 % without", "MIS17", "no difference", 0.1)
 FEWEST = 8  # samples of a batch that batch norm needs
 
 COSTLY = 0.2  # of a step; a 3x3 convolution of the same size costs half as much as one LRN

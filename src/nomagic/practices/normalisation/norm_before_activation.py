@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nomagic.parts.flow import Call, Flow
 
 SOURCES = ("C230", "IOF15", "MIS17")
-PROMISE = Promise("ImageNet: 49.9 % after the unit, 47.4 % before it", "MIS17", "hurts")
+PROMISE = Promise("ImageNet: 49.9 % after the unit, 47.4 % before it", "MIS17", "hurts", -2.5)
 
 
 def apply(setup: Setup, glimpse: Glimpse) -> Iterator[Arm | NotApplicable]:

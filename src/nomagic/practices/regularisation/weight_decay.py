@@ -20,7 +20,7 @@ from nomagic.glimpse import Glimpse
 from nomagic.words import Arm, NotApplicable, Promise, Setup
 
 SOURCES = ("KAR", "C230", "004", "VLA17", "MIS17")
-PROMISE = Promise("ImageNet: 45.0 % at 0.0001, 47.1 % at 0.0005", "MIS17", "helps")
+PROMISE = Promise("ImageNet: 45.0 % at 0.0001, 47.1 % at 0.0005", "MIS17", "helps", 2.1)
 DECAYS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 WITHOUT = frozenset({"LBFGS", "Rprop", "SparseAdam"})  # torch's optimizers that have no decay
 
