@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from nomagic import __version__, catalog, config
 from nomagic.config import Options
 from nomagic.report.lines import console
-from nomagic.words import SEVERITIES, Record, Trial
+from nomagic.words import SEVERITIES, Fit, Record, Trial
 
 USAGE = 2
 INTERRUPTED = 130
@@ -215,6 +215,110 @@ def try_(
     context.exit(INTERRUPTED if trial.ending == "interrupted" else 0)
 
 
+@main.command(context_settings={"auto_envvar_prefix": "NOMAGIC_FIT"})
+@click.argument("setup")
+@click.option(
+    "--budget", default="10m", show_default=True, metavar="TIME", help="How long it may take."
+)
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    help="Where the model and all evidence are kept; by default fit-NAME.",
+)  # fmt: skip
+@click.option(
+    "--recipe", type=click.Path(dir_okay=False, exists=True, path_type=Path), metavar="FILE",
+    help="What `nomagic try` proved; without it a short trial is made.",
+)  # fmt: skip
+@click.option(
+    "--members", type=click.IntRange(min=1), default=5, show_default=True, metavar="N",
+    help="Networks of the ensemble.",
+)  # fmt: skip
+@click.option("--metric", metavar="NAME", help="The metric that decides, not the setup's own.")
+@click.option("--from", "from_", default="", metavar="STAGE", help="Do all anew from this stage.")
+@click.option("--until", default="", metavar="STAGE", help="Stop after this stage.")
+@click.option("--skip", multiple=True, metavar="A,B", help="Leave these stages out.")
+@click.option(
+    "--max-bytes", metavar="SIZE", help="The model's weights must not take more, such as 200kB."
+)
+@click.option(
+    "--max-ms", type=click.FloatRange(min=0, min_open=True), metavar="MS",
+    help="One prediction must not take longer.",
+)  # fmt: skip
+@click.option(
+    "--pretrain", metavar="KIND", default="auto", show_default=True,
+    help="Unsupervised pre-training on the inputs: masked, contrastive, layer-wise, auto (where it "
+    "pays) or off.",
+)  # fmt: skip
+@click.option(
+    "--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+    help="Fine-tune the setup's network from these weights (safetensors).",
+)  # fmt: skip
+@click.option(
+    "--export", type=click.Choice(["onnx", "torch"]), multiple=True,
+    help="Write the model in this format, too, proven equal on real inputs.",
+)  # fmt: skip
+@click.option(
+    "--test", type=click.FloatRange(0, 1, max_open=True), default=0.15, show_default=True,
+    metavar="SHARE", help="Samples set aside for the end, where the data have no test part.",
+)  # fmt: skip
+@click.option(
+    "--html", "html_file", type=click.Path(path_type=Path), metavar="FILE", callback=writable,
+    help="Where to write the report; by default DIR/report.html.",
+)  # fmt: skip
+@click.option(
+    "--data", type=click.Path(file_okay=False, path_type=Path), envvar="NOMAGIC_DATA",
+    metavar="FOLDER", help="Where the files of built-in data are.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+              help="Of all random draws.")  # fmt: skip
+@click.pass_context
+def fit(context: click.Context, setup: str, html_file: Path | None, **options: Any) -> None:
+    """Train SETUP by the recipe, with the evidence at every step.
+
+    SETUP is a built-in name (digits), file.py or file.py:function. The same command goes on where
+    it was stopped, also after kill -9. The exit code is 130 after Ctrl-C.
+    """
+    from nomagic.report.fit import Screen, show
+
+    with Screen(console(sys.stderr)) as screen:
+        found = _fitted(setup, tell=screen.tell, **options)
+    written = _keep_fit(found, html_file)
+    show(found, console(sys.stdout), written)
+    context.exit(INTERRUPTED if found.ending == "interrupted" else 0)
+
+
+@main.command()
+@click.argument("model", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("data")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", callback=writable,
+    help="Where to write the predictions (.csv or .json); by default to standard output, as CSV.",
+)  # fmt: skip
+@click.option(
+    "--setup", metavar="SETUP", help="The setup of a model that needs your own code: file.py."
+)
+@click.option(
+    "--data-folder", type=click.Path(file_okay=False, path_type=Path), envvar="NOMAGIC_DATA",
+    metavar="FOLDER", help="Where the files of built-in data are.",
+)  # fmt: skip
+def predict(
+    model: Path, data: str, out: Path | None, setup: str | None, data_folder: Path | None
+) -> None:
+    """Predict DATA with the MODEL that `nomagic fit` saved: answers, and how sure they are.
+
+    DATA is a file (.csv, .npy, .npz, .wav, .txt, an image), a folder of images or wavs, or the name
+    of a built-in set.
+    """
+    from nomagic.fit import serving
+
+    try:
+        serving.predict(model, data, out, setup, data_folder)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has seen enough
+        sys.stdout = None
+    except serving.ERRORS as error:
+        raise click.UsageError(f"nomagic cannot predict {data}: {error}") from error
+
+
 @main.command()
 @click.argument("practice")
 def explain(practice: str) -> None:
@@ -264,6 +368,31 @@ def _tried(setup: str, **options: Any) -> Trial:
         raise click.UsageError(f"nomagic cannot try {setup}: {error}") from error
     except KeyboardInterrupt:  # before there is anything to know
         sys.exit(INTERRUPTED)
+
+
+def _fitted(setup: str, **options: Any) -> Fit:
+    """The fit, or a message and exit code 2 when it cannot be run."""
+    from nomagic.fit import run
+
+    try:
+        return run.run(setup, **options)
+    except run.ERRORS as error:
+        raise click.UsageError(f"nomagic cannot fit {setup}: {error}") from error
+    except KeyboardInterrupt:  # before there is anything to know
+        sys.exit(INTERRUPTED)
+
+
+def _keep_fit(found: Fit, html_file: Path | None) -> str:
+    """Write the report; say where it is."""
+    from nomagic.report import html
+
+    file = html_file or Path(found.directory) / "report.html"
+    try:
+        html.write(html.fit(found, __version__), file)
+    except OSError as error:
+        click.echo(f"nomagic: cannot write {file}: {error.strerror}", err=True)
+        return ""
+    return f"report: {file}"
 
 
 def _keep(trial: Trial, recipe: Path, json_file: Path | None) -> str:

@@ -35,8 +35,8 @@ class Wish:
 
     ``members`` are the networks of the ensemble; ``recipe`` what a trial proved; ``bytes`` and
     ``ms`` the limits of the model, on disk and for one input; ``pretrain`` a kind of unsupervised
-    pre-training, "auto" or "off"; ``weights`` a file of weights to be fine-tuned; ``export`` formats
-    to write the model in, too.
+    pre-training, "auto" or "off"; ``weights`` a file of weights to be fine-tuned; ``export`` are
+    formats to write the model in, too.
     """
 
     members: int = 5
@@ -125,6 +125,7 @@ def _epoch(plan: Plan, seed: int = 0) -> float:
         spent, steps = _stacked(plan, seed), plan.steps(members[0]) / plan.setup.epochs
         return spent * steps * SCORING
     run = plain.Running(plan, members[0])
+    run.scheduler = None  # it may count the steps of the training
     batches = plan.batches(members[0], 0)
     spent = _median(lambda i: run.step(batches[i % len(batches)]))
     return spent * len(batches) * len(members) * SCORING
@@ -138,6 +139,7 @@ def _stacked(plan: Plan, seed: int) -> float:
     members = plan.members([seed])
     with stacked.mapped():
         run = stacked.Running(plan, stacked.build(plan, members))
+        run.scheduler = None
         rows = torch.stack([plan.batches(member, 0)[0] for member in members])
         return _median(lambda _: run.step(rows))
 

@@ -18,9 +18,21 @@ from nomagic.engine.draws import seeded
 from nomagic.engine.plan import Plan
 from nomagic.fit import saved
 from nomagic.fit.case import Case, FitError, Wish, apart
+from nomagic.fit.export import Kind, export
 from nomagic.fit.fitted import Scaling
 from nomagic.fit.ledger import Ledger
-from nomagic.fit.stages import baselines, data, final, overfit, regularise, squeeze, tune
+from nomagic.fit.stages import (
+    baselines,
+    data,
+    final,
+    growing,
+    overfit,
+    regularise,
+    shrinking,
+    squeeze,
+    transferring,
+    tune,
+)
 from nomagic.trial import recipe as recipes
 from nomagic.trial.arms import preflight, said
 from nomagic.trial.runs import data_name, setup_name
@@ -33,8 +45,11 @@ STAGES: dict[str, tuple[Run, float]] = {
     "baselines": (baselines.run, 4),
     "overfit": (overfit.run, 20),
     "regularise": (regularise.run, 25),
-    "tune": (tune.run, 20),
-    "squeeze": (squeeze.run, 25),
+    "transfer": (transferring.run, 10),
+    "tune": (tune.run, 15),
+    "squeeze": (squeeze.run, 30),
+    "shrink": (shrinking.run, 8),
+    "growth": (growing.run, 8),
     "trust": (final.trust, 3),
     "test": (final.test, 2),
 }
@@ -46,6 +61,11 @@ TEST = 0.15
 FAR = 3.0
 """Targets of a regression whose mean is further from zero, or whose deviation is further from one
 than by this factor, are trained standardised."""
+
+SHOWN = 300
+"""Real inputs on which an export is held against the model."""
+ENDINGS = {"onnx": "onnx", "torch": "pt2"}
+"""How exported models are called."""
 
 Tell = Callable[[Fit], None]
 
@@ -175,7 +195,18 @@ class Fitting:
         """Put the model together and write it."""
         self._say("saving")
         case = self.case(list(STAGES)[-1])
-        saved.save(final.complete(case, final.fitted(case, self.scaling)), self.directory)
+        model = final.complete(case, final.fitted(case, self.scaling))
+        saved.save(model, self.directory)
+        least = final.smallest(case, self.scaling)
+        if least is not None:
+            saved.save(least, self.directory / "small")
+        x = (self.test or self.data).batch(torch.arange(min(SHOWN, len(self.test or self.data))))[0]
+        for kind in self.wish.export:
+            self._say(f"saving · {kind}")
+            made = export(model, _kind(kind), self.directory / f"model.{ENDINGS[kind]}", x)
+            self.remarks.append(
+                f"{made.file}: equal on {made.samples} real inputs up to {made.difference:.1g}"
+            )
 
     # -- what is known ------------------------------------------------------------------------
 
@@ -216,6 +247,12 @@ def _score(tested: Stage) -> dict[str, float]:
         "gain low": found["lead"]["low"],
         "gain high": found["lead"]["high"],
     }
+
+
+def _kind(name: str) -> Kind:
+    if name not in ENDINGS:
+        raise FitError(f"the export {name!r} is not known; it is one of {', '.join(ENDINGS)}")
+    return "onnx" if name == "onnx" else "torch"
 
 
 def _check(ask: Ask) -> None:

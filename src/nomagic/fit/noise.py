@@ -1,4 +1,9 @@
-"""How sure a score is: the bootstrap over the samples that were scored."""
+"""How sure a score is: from the samples that were scored.
+
+Shares of right answers have the intervals of Wilson (1927) and, for two models on the same samples,
+of Bonett & Price (2012, adjusted Wald), which hold with few samples and without any error; all
+other metrics have a bootstrap over the samples.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +17,14 @@ from torch import Tensor
 from nomagic.engine import scores
 from nomagic.engine.draws import generator
 from nomagic.engine.plan import Plan
+from nomagic.fit.quality import wilson
 
 REPEATS, MANY = 400, 20_000
 """Resamples of metrics that are means over samples, and of how many samples at most;"""
 FEWER, LARGEST = 60, 2_000
 """of all others."""
+Z = 1.959963984540054
+"""Standard errors to each side of a 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +42,12 @@ class Score:
 
 
 def score(plan: Plan, outputs: Tensor, targets: Tensor) -> Score:
-    """Score outputs (n, …) for targets, with a bootstrap of the n samples."""
+    """Score outputs (n, …) for targets."""
     everything = metrics(plan, outputs, targets)
     value = everything[plan.metric]
+    if _counted(plan):
+        low, high = wilson(value * len(targets), len(targets))
+        return Score(value, (high - low) / (2 * Z), low, high, everything)
     error, low, high = _spread(_resampled(plan, (outputs,), targets)[:, 0])
     return Score(value, error, value + low, value + high, everything)
 
@@ -48,12 +59,29 @@ def difference(
 
     Above zero means better, whatever the direction of the metric.
     """
+    if _counted(plan):
+        return _paired(*(_right(plan.form.task, each, targets) for each in (one, other)))
     sign = 1.0 if plan.higher else -1.0
     values = [metrics(plan, outputs, targets)[plan.metric] for outputs in (one, other)]
     found = _resampled(plan, (one, other), targets)
     _, low, high = _spread(sign * (found[:, 0] - found[:, 1]))
     gap = sign * (values[0] - values[1])
     return gap, gap + low, gap + high
+
+
+def _counted(plan: Plan) -> bool:
+    """Whether the metric is a share of independent right or wrong answers."""
+    one_each = plan.form.task in ("classification", "binary")
+    return one_each and plan.setup.metric in ("", "accuracy", "error")
+
+
+def _paired(one: Tensor, other: Tensor) -> tuple[float, float, float]:
+    """How many more answers (n,) of one are right, as a share, with its interval."""
+    count = len(one)
+    gained, lost = int((one & ~other).sum()), int((other & ~one).sum())
+    up, down = (gained + 1) / (count + 2), (lost + 1) / (count + 2)
+    half = Z * math.sqrt((up + down - (up - down) ** 2) / (count + 2))
+    return (gained - lost) / count, up - down - half, up - down + half
 
 
 def metrics(plan: Plan, outputs: Tensor, targets: Tensor) -> dict[str, float]:

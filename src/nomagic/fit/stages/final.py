@@ -16,10 +16,11 @@ from nomagic.fit import noise
 from nomagic.fit.case import Case, drawn
 from nomagic.fit.dropout import passes
 from nomagic.fit.fitted import Fitted, Scaling
-from nomagic.fit.quality import Noise
-from nomagic.fit.stages import baselines, squeeze
+from nomagic.fit.quality import Noise, temperature
+from nomagic.fit.stages import baselines, shrinking, squeeze
 from nomagic.fit.stages.baselines import told
 from nomagic.fit.trust import evidence
+from nomagic.parts.trunk import Start
 from nomagic.words import NotApplicable, Stage
 
 PASSES = 20
@@ -29,9 +30,31 @@ MOST = 10_000
 
 
 def fitted(case: Case, scaling: Scaling | None = None) -> Fitted:
-    """The ensemble as it was trained."""
-    plan, result = squeeze.trained(case)
-    return Fitted.of(plan, case.seed, result.networks, scaling=scaling, recipe=case.wish.recipe)
+    """The ensemble as it was trained, or the small model that a limit asks for."""
+    model = shrinking.chosen(case)
+    if model is None:
+        plan, result = squeeze.trained(case)
+        model = Fitted.of(plan, case.seed, result.networks)
+    return _alone(replace(model, scaling=scaling, recipe=case.wish.recipe))
+
+
+def smallest(case: Case, scaling: Scaling | None = None) -> Fitted | None:
+    """The smallest model that is as good, where it is another one; calibrated on its own."""
+    stage = case.stage("shrink")
+    name = stage.numbers["smallest as good"] if stage else ""
+    if stage is None or name == stage.numbers["kept"]:
+        return None
+    model = shrinking.load(case, name)
+    held = case.data.subset(case.plan().part(case.seed).held)
+    x, y = held.batch(torch.arange(len(held)))
+    heat = temperature(model.members(x), y, model.form.task)
+    return _alone(replace(model, scaling=scaling, temperature=heat))
+
+
+def _alone(model: Fitted) -> Fitted:
+    """A model that needs no file of weights that its training began with."""
+    edits = tuple(edit for edit in model.setup.edits if not isinstance(edit.change, Start))
+    return replace(model, setup=replace(model.setup, edits=edits))
 
 
 def trust(case: Case) -> Stage:

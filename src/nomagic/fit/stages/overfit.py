@@ -33,6 +33,8 @@ STEPS, HEART = 300, 0.1
 """Steps in which one batch must be learnt by heart, and the share of its loss that may be left."""
 PATIENCE = 2
 """Rungs in a row without a gain after which no larger one is tried."""
+LEAST = 0.25
+"""The part of the usual epochs that a network is trained at least, where half the time allows."""
 SHARE = 0.15
 """The part of the stage's time that the first network after the linear one may take."""
 FIELDS = ("model", "optimizer", "schedule", "batch_size", "epochs", "inputs")
@@ -136,11 +138,15 @@ def _climb(case: Case, rungs: Sequence[Rung]) -> Iterator[Trained]:
 
 
 def _epochs(case: Case, rungs: Sequence[Rung]) -> int:
-    """As usual, or as many as leave time for some rungs."""
+    """As usual, or as many as leave time for some rungs; networks that have hardly begun to learn
+    cannot be compared.
+    """
     plan = Plan(setup_of(case, rungs[min(1, len(rungs) - 1)]), case.data)
     seconds = case.seconds * (1 if len(rungs) == 1 else SHARE)
-    most = plan.setup.epochs
-    return affordable(seconds, epoch_seconds(plan, case.seed), 1, most) or 1
+    most, epoch = plan.setup.epochs, epoch_seconds(plan, case.seed)
+    least = math.ceil(LEAST * most)
+    fewest = least if least * epoch < case.seconds / 2 else 1
+    return max(fewest, affordable(seconds, epoch, 1, most))
 
 
 def _train(case: Case, number: int, rung: Rung, plan: Plan) -> Trained | None:

@@ -38,7 +38,7 @@ def run(case: Case) -> Stage:
     if trial.ending == "interrupted":
         raise KeyboardInterrupt
     setup, used = _followed(case, trial.recipe)
-    says = (*_says(trial, used), *trial.remarks)
+    says = tuple(_says(trial, used))
     numbers = {"pairs": trial.pairs, "tricks": [_numbers(one) for one in _tried(trial)]}
     pictures = tuple(_pictures(trial))
     return Stage("regularise", says, numbers, pictures, case.change(setup))

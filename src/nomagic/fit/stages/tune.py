@@ -7,6 +7,7 @@ finds something, and only what holds there is taken.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, stdev
@@ -38,36 +39,37 @@ Setting = dict[str, Any]
 def run(case: Case) -> Stage:
     """Search within the stage's time, and compare on fresh seeds."""
     plan = case.plan(members=1)
-    choice = case.ledger.decide("tune.choice", lambda: _chosen(plan))
-    count = case.ledger.decide("tune.count", lambda: _count(case.seconds, choice["seconds"]))
+    how = case.ledger.decide("tune.how", lambda: choose(plan, SEEDS).how)
+    start = _start(case)
+    case.tell("the setup as it is")
+    first = case.ledger.decide("tune.0", lambda: _timed(case, start, how))
+    count = case.ledger.decide("tune.count", lambda: _count(case.seconds, first["seconds"]))
     if count < LEAST:
         return Stage("tune", skipped="there is no time to try even four settings")
-    start = _start(case)
-    tried = [(start, _value(case, "tune.0", start, choice["how"]))]
+    tried: list[tuple[Setting, float]] = [(start, first["value"])]
     for number in range(1, count):
         case.tell(f"setting {number} of {count - 1}")
         setting = case.ledger.decide(
             f"tune.{number}.setting", lambda k=number: _propose(case, tried, k)
         )
-        tried.append((setting, _value(case, f"tune.{number}", setting, choice["how"])))
+        tried.append((setting, _value(case, f"tune.{number}", setting, how)))
     best = max(tried, key=lambda pair: pair[1])[0]
     case.tell("the best, on fresh seeds")
-    gaps = _gaps(case, start, best, choice["how"]) if best != start else []
+    gaps = _gaps(case, start, best, how) if best != start else []
     return _stage(case, tried, best, gaps)
 
 
-def _chosen(plan: Plan) -> dict[str, Any]:
-    choice = choose(plan, SEEDS)
-    return {"how": choice.how, "seconds": choice.seconds}
+def _timed(case: Case, start: Setting, how: Any) -> dict[str, float]:
+    """The value of the setup as it is, and what one of its runs takes."""
+    began = time.perf_counter()
+    value = fmean(_runs(case, start, _seeds(case), how))
+    return {"value": value, "seconds": (time.perf_counter() - began) / SEEDS}
 
 
 def _count(seconds: float, run: float) -> int:
-    runs = seconds / max(run * SCORED, 1e-6) - 2 * FRESH
+    """Settings that there is time for, with the fresh runs of two at the end."""
+    runs = seconds / max(run, 1e-6) - 2 * FRESH
     return min(MOST, max(0, int(runs / SEEDS)))
-
-
-SCORED = 1.3
-"""A run takes so much longer than its steps."""
 
 
 # -- settings -----------------------------------------------------------------------------------
@@ -139,8 +141,14 @@ def setup_of(setup: Setup, setting: Mapping[str, Any]) -> Setup:
 
 def _value(case: Case, name: str, setting: Setting, how: Any) -> float:
     """The mean of the metric, higher is better; -inf where a run failed."""
-    seeds = [case.seed * 1_000_000 + 600_000 + i for i in range(SEEDS)]
-    return case.ledger.decide(f"{name}.value", lambda: fmean(_runs(case, setting, seeds, how)))
+    return case.ledger.decide(
+        f"{name}.value", lambda: fmean(_runs(case, setting, _seeds(case), how))
+    )
+
+
+def _seeds(case: Case) -> list[int]:
+    """The seeds on which all settings are tried."""
+    return [case.seed * 1_000_000 + 600_000 + i for i in range(SEEDS)]
 
 
 def _gaps(case: Case, start: Setting, best: Setting, how: Any) -> list[float]:

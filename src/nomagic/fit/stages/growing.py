@@ -1,0 +1,30 @@
+"""What more data would bring, measured on shares of those that there are."""
+
+from __future__ import annotations
+
+from nomagic.engine.choose import choose
+from nomagic.fit import growth
+from nomagic.fit.case import Case, affordable, epoch_seconds
+from nomagic.words import Stage
+
+FEWEST, SEEDS = 2, 4
+"""Epochs that a training must at least have, and the seeds of each share."""
+
+
+def run(case: Case) -> Stage:
+    """Train on shares of the data, and read the law of their errors."""
+    plan = case.plan(members=1, patience=None)
+    trainings = SEEDS * len(growth.SHARES)
+    epochs = case.ledger.decide(
+        "growth.epochs",
+        lambda: affordable(
+            case.seconds / trainings, epoch_seconds(plan, case.seed), FEWEST, plan.setup.epochs
+        ),
+    )
+    if not epochs:
+        return Stage("growth", skipped="there is no time to train on shares of the data")
+    plan = case.plan(members=1, patience=None, epochs=epochs)
+    how = case.ledger.decide("growth.how", lambda: choose(plan, SEEDS).how)
+    seeds = [case.seed * 1_000_000 + 800_000 + i for i in range(SEEDS)]
+    points = growth.measure(plan.setup, case.data, seeds, how=how, tell=case.tell)
+    return growth.evidence(points)
