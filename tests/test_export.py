@@ -23,6 +23,7 @@ from nomagic.engine.plan import Plan
 from nomagic.fit.export import ExportError, Kind, export
 from nomagic.fit.fitted import Fitted, Scaling
 from nomagic.parts import nets
+from nomagic.parts.presets.images import ResidualCnn
 from nomagic.words import Form, Setup
 
 WINE = replace(setups.resolve("wine"), model=partial(nets.mlp, width=8), epochs=1, members=2)
@@ -85,9 +86,14 @@ def images() -> tuple[Setup, dict[str, Any]]:
     return Setup(data, partial(nets.image_cnn, width=4), members=2), {}
 
 
+def convolutions() -> tuple[Setup, dict[str, Any]]:
+    setup, _ = images()
+    return replace(setup, model=ResidualCnn((4, 8))), {}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["onnx", "torch"])
-@pytest.mark.parametrize("make", [regression, tokens, images])
+@pytest.mark.parametrize("make", [regression, tokens, images, convolutions])
 def test_every_task_can_be_exported(make: Any, kind: Kind, tmp_path: Path):
     setup, others = make()
     plan, fitted = trained(setup, **others)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from nomagic.fit.fitted import Fitted
@@ -133,6 +134,8 @@ def _known(model: Any) -> bool:
 
 
 def _function(model: Any) -> str:
+    if is_dataclass(model):
+        return repr(model)
     inner = getattr(model, "func", model)
     given = [f"{name}={value}" for name, value in getattr(model, "keywords", {}).items()]
     name = getattr(inner, "__name__", type(inner).__name__)

@@ -3,9 +3,9 @@
 The graph holds the input steps, every member, their mean and the temperature, so that whoever runs
 it prepares nothing. It takes ``x`` in the precision of the model, mostly float32, (n, *shape):
 images in [0, 1] (uint8 divided by 255) and channels first, tables as the model's
-`nomagic.datasets.tables.Coding` codes them; or int64 tokens (n, length). It returns ``mean`` and
-``spread`` as in `nomagic.fit.fitted.Prediction`. The number of samples is free, and the graph is
-held against the model on real inputs before it is kept.
+`nomagic.datasets.tables.Coding` codes them; or int64 tokens (n, length). It returns ``prediction``
+and ``spread``, the mean and spread of `nomagic.fit.fitted.Prediction`. The number of samples is
+free, and the graph is held against the model on real inputs before it is kept.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ MOST = 256
 """so many samples at most."""
 TOLERANCE = {"float32": 1e-3, "float64": 1e-5, "bfloat16": 0.05}
 """The largest relative difference that is taken for rounding; graphs know no autocast."""
+NAMES = ("prediction", "spread")
+"""The outputs in ONNX; "mean" would clash with the mean inside of a network."""
 TRACED = 2
 """Samples that the graph is made with: 1 would be taken for a constant."""
 
@@ -147,7 +149,7 @@ def _write_onnx(served: Served, x: Tensor, file: Path) -> None:
         served,
         (x,),
         input_names=["x"],
-        output_names=["mean", "spread"],
+        output_names=list(NAMES),
         dynamic_shapes=({0: torch.export.Dim("n")},),
         dynamo=True,
         verbose=False,
@@ -166,10 +168,13 @@ def _run_onnx(file: Path) -> Run:
     runtime: Any = onnxruntime
     options = runtime.SessionOptions()
     options.log_severity_level = 3
-    session = runtime.InferenceSession(
-        file.read_bytes(), options, providers=["CPUExecutionProvider"]
-    )
-    return lambda x: session.run(["mean", "spread"], {"x": x.numpy()})
+    try:
+        session = runtime.InferenceSession(
+            file.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        raise ExportError(f"ONNX Runtime does not take the exported graph: {error}") from error
+    return lambda x: session.run(list(NAMES), {"x": x.numpy()})
 
 
 # -- torch ----------------------------------------------------------------------------------------
