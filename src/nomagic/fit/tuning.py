@@ -270,9 +270,9 @@ def told(judged: Judgement, points: bool) -> str:
         effect += " (" + " … ".join(f"{scale * end:{form}}" for end in ends) + ")"
     return {
         "HELPS": f"brings {effect}",
-        "HURTS": f"costs {effect}",
+        "HURTS": f"hurts, {effect}",
         "NO DIFFERENCE THAT MATTERS": f"brings nothing that matters, {effect}",
-        "NOT WORTH IT": f"brings nothing worth having, {effect}",
+        "NOT WORTH IT": f"is not worth it, {effect}",
     }.get(judged.decision, f"is open, {effect}, with {judged.pairs} pairs")
 
 
