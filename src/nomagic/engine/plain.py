@@ -79,7 +79,7 @@ class Running:
         """One step on these rows of the data; the loss."""
         plan, clip = self.plan, self.plan.setup.clip
         x, y = plan.fetch(rows)
-        with keyed(self.key, self.steps), plan.computing():
+        with plan.computing(), keyed(self.key, self.steps):
             loss = plan.loss(self.model(plan.prepare(x, self.part.fitted)), y)
         self.optimizer.zero_grad()
         loss.backward()
