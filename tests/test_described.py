@@ -16,7 +16,7 @@ from nomagic import catalog, described, setups
 from nomagic.described import DescriptionError
 from nomagic.engine.plan import Plan
 from nomagic.trial.arms import candidates, glimpse
-from nomagic.words import Form, Setup
+from nomagic.words import Form, InputStep, Setup
 
 
 def through_json(value: Any) -> Any:
@@ -89,3 +89,13 @@ def test_strange_fields_are_refused():
     with pytest.raises(DescriptionError, match="no data"):
         described.changed(base, {"data": 1})
     assert described.changed(base, {"rate": 2.0}) == replace(base, rate=2.0)
+
+
+def test_functions_without_a_name_are_told_apart():
+    first, second = lambda x: (x,), lambda x, y: x - y
+    base = Setup("digits", lambda form: own_model(form), inputs=(InputStep("own", first, second),))
+    plain = json.loads(json.dumps(described.describe(base.inputs)))
+    (again,) = described.restore(plain, described.owner(base))
+    assert again.fit is first
+    assert again.use is second
+    assert described.restore(described.describe(base.model), described.owner(base)) is base.model

@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -74,7 +75,18 @@ def _named(function: Callable[..., Any]) -> dict[str, Any]:
     if not Path(file).is_file():
         return {"own": name or repr(function)[:80], "file": "", "sha256": ""}
     digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    return {"own": name, "file": Path(file).name, "sha256": digest}
+    found = {"own": name, "file": Path(file).name, "sha256": digest}
+    return found | ({"code": _code(function)} if "<" in name else {})
+
+
+def _code(function: Any) -> str:
+    """What tells functions apart that have no name of their own: line and content."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return ""
+    content = repr((code.co_code, code.co_names, code.co_varnames, [*map(repr, code.co_consts)]))
+    content = re.sub(r" at 0x[0-9a-f]+", "", content)
+    return f"{code.co_firstlineno}:{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
 def _known(module: str) -> bool:

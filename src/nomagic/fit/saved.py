@@ -371,9 +371,13 @@ def _changed(name: str) -> str:
     return f"the file of {name} is another one than when the model was saved; its weights fit"
 
 
+HASHES = ("sha256", "code")
+"""What of a function's description changes with its file."""
+
+
 def _without_hash(plain: Any) -> Any:
     if isinstance(plain, dict):
-        return {key: _without_hash(inner) for key, inner in plain.items() if key != "sha256"}
+        return {key: _without_hash(inner) for key, inner in plain.items() if key not in HASHES}
     return [_without_hash(inner) for inner in plain] if isinstance(plain, list) else plain
 
 
@@ -384,7 +388,7 @@ def _owner(base: Setup, remarks: list[str]) -> described.Own:
 
     def own(plain: Mapping[str, Any]) -> Any:
         near = [one for one in known if _without_hash(one) == _without_hash(dict(plain))]
-        if not near or dict(plain) in near:
+        if len(near) != 1 or dict(plain) in near:
             return exact(plain)
         remarks.append(_changed(str(plain["own"])))
         return exact(near[0])
