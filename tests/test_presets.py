@@ -253,7 +253,7 @@ def test_one_hot_columns_times_weights_are_embeddings() -> None:
 
 
 def test_waves_learn_steps_that_hidden_layers_miss() -> None:
-    x = torch.linspace(-2, 2, 256)[:, None]
+    x = torch.linspace(-2, 2, 128)[:, None]
     y = ((x * 4).floor() % 2)[:, 0]
     form = Form("regression", (1,), 1)
     losses: dict[int, float] = {}
@@ -261,7 +261,7 @@ def test_waves_learn_steps_that_hidden_layers_miss() -> None:
         torch.manual_seed(0)
         model = TableMlp(32, 2, waves, spread=1.0)(form)
         optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-        for _ in range(200):
+        for _ in range(100):
             loss = (model(x)[:, 0] - y).square().mean()
             optimizer.zero_grad()
             loss.backward()
@@ -365,7 +365,7 @@ def test_recurrent_ones_train_in_another_way() -> None:
 
 def test_the_defaults_train_digits_well() -> None:
     digits = data("digits").subset(torch.arange(800))
-    setup = Setup(digits, ResidualCnn((8, 16)), **{**defaults(digits.form, 600), "epochs": 4})
+    setup = Setup(digits, ResidualCnn((8, 16)), **{**defaults(digits.form, 600), "epochs": 6})
     assert plain.train(Plan(setup), [0])[0].scores["accuracy"] > 0.9
 
 

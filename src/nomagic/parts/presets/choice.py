@@ -11,7 +11,7 @@ from nomagic.parts.presets.images import FireNet, ResidualCnn, SeparableCnn
 from nomagic.parts.presets.kinds import Kind, kind
 from nomagic.parts.presets.plain import Linear, Mlp, TableMlp
 from nomagic.parts.presets.signals import AudioCnn, ForecastNet, SignalCnn
-from nomagic.parts.presets.text import TextTransformer
+from nomagic.parts.presets.text import TextGru, TextTransformer
 from nomagic.words import Form
 
 Preset = Callable[[Form], nn.Module]
@@ -28,7 +28,10 @@ class Rung:
 
 
 def ladder(form: Form) -> tuple[Rung, ...]:
-    """Networks for a form, a linear one first, each larger than the one before."""
+    """Networks for a form, a linear one first, each larger than the one before.
+
+    Texts begin with recurrent ones, which learn in fewer steps than transformers of their size.
+    """
     if forecast(form):
         return (LINEAR, *map(_forecast, (16, 64, 256, 1024)))
     return (LINEAR, *LADDERS[kind(form)])
@@ -61,6 +64,10 @@ def _table(width: int, depth: int) -> Rung:
     return Rung(f"{depth} hidden layers of {width} on waves of the columns", TableMlp(width, depth))
 
 
+def _gru(width: int) -> Rung:
+    return Rung(f"{width} gated recurrent units", TextGru(width))
+
+
 def _text(width: int, depth: int, heads: int) -> Rung:
     name = f"transformer, {depth} layers of {width}"
     return Rung(name, TextTransformer(width, depth, heads))
@@ -84,14 +91,7 @@ LADDERS: dict[Kind, Sequence[Rung]] = {
     "image": _cnns(ResidualCnn, "residual CNN", GROWING),
     "waveform": _cnns(AudioCnn, "residual CNN on spectrograms", GROWING),
     "series": _cnns(SignalCnn, "residual CNN along time", GROWING),
-    "tokens": (
-        _text(32, 1, 2),
-        _text(64, 2, 4),
-        _text(96, 3, 4),
-        _text(128, 4, 4),
-        _text(192, 6, 6),
-        _text(256, 8, 8),
-    ),
+    "tokens": (_gru(64), _gru(128), _gru(256), _gru(512), _text(256, 8, 8)),
     "table": (_mlp(32, 2), _table(64, 2), _table(128, 2), _table(256, 2), _table(384, 3)),
     "other": (_mlp(64, 1), _mlp(128, 2), _mlp(256, 2), _mlp(512, 3)),
 }
@@ -104,7 +104,7 @@ SMALL: dict[Kind, Sequence[Rung]] = {
     ),
     "waveform": LADDERS["waveform"][:2],
     "series": (LINEAR, *LADDERS["series"][:2]),
-    "tokens": (_text(16, 1, 2), _text(32, 1, 2), _text(32, 2, 2)),
+    "tokens": (_text(16, 1, 2), _gru(32), _text(32, 2, 2), _gru(64)),
     "table": (LINEAR, _mlp(8, 1), _mlp(16, 2), _mlp(32, 2)),
     "other": (LINEAR, _mlp(16, 1), _mlp(32, 2)),
 }

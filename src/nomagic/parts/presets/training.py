@@ -16,7 +16,7 @@ RATES: dict[Kind, float] = {
     "image": 1e-2,
     "waveform": 5e-3,
     "series": 3e-3,
-    "tokens": 3e-3,
+    "tokens": 1e-2,
     "table": 5e-3,
     "other": 3e-3,
 }
@@ -29,14 +29,17 @@ STANDARDISED = InputStep("standardise-input", mean_and_deviation, standardise)
 def defaults(form: Form, samples: int) -> dict[str, Any]:
     """Fields of a `nomagic.words.Setup` for so many training samples.
 
-    AdamW and a single cycle of its learning rate; about `STEPS` steps on batches of 32 to 256, in
-    3 to 60 epochs. Numbers are standardised, but for waveforms and series.
+    AdamW and a single cycle of its learning rate; about `STEPS` steps on batches of 32 to 256, of
+    32 texts, in 3 to 60 epochs. Numbers are standardised, but for waveforms and series; the
+    gradients of texts are clipped.
     """
     what = kind(form)
     size = next((size for size, most in BATCHES if samples <= most), LARGEST)
+    size = min(size, TEXTS) if what == "tokens" else size
     return {
         "optimizer": partial(AdamW, lr=RATES[what], weight_decay=0.05),
         "schedule": one_cycle,
+        "clip": 1.0 if what == "tokens" else None,
         "batch_size": size,
         "epochs": min(60, max(3, round(STEPS * size / samples))),
         "inputs": () if what in ("tokens", "waveform", "series") else (STANDARDISED,),
@@ -46,6 +49,8 @@ def defaults(form: Form, samples: int) -> dict[str, Any]:
 BATCHES = ((32, 3_000), (64, 10_000), (128, 50_000))
 """Sizes of batches, and the samples up to which they are used."""
 LARGEST = 256
+TEXTS = 32
+"""Texts of a batch: each has many tokens to predict."""
 
 
 def one_cycle(optimizer: Optimizer, steps: int) -> LRScheduler:
