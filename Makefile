@@ -23,7 +23,9 @@ $(READY): pyproject.toml
 demo: env
 	$(BIN)/nomagic check --json digits.json examples/digits.py
 	$(BIN)/nomagic try digits batch-norm relu-after-maxpool --budget 90s --json try.json --recipe recipe.toml
+	$(BIN)/nomagic fit digits --budget 90s --out fit-digits
 	@echo "the same reports for machines: digits.json and try.json; what was proven to help: recipe.toml"
+	@echo "the model and its report: fit-digits/report.html"
 
 test: env
 	$(BIN)/pytest -q -n auto -m "not slow" $(TESTS)

@@ -21,7 +21,7 @@ INTERRUPTED = 130
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nomagic")
 def main() -> None:
-    """Say what is wrong with a training run, and which tricks pay."""
+    """Say what is wrong with a training run, which tricks pay, and train by the recipe."""
 
 
 def names(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> Any:
@@ -173,6 +173,10 @@ def check(
     help="Write the verdicts for machines, too.",
 )  # fmt: skip
 @click.option(
+    "--html", "html_file", type=click.Path(path_type=Path), metavar="FILE", callback=writable,
+    help="Write the verdicts as a page, too.",
+)  # fmt: skip
+@click.option(
     "--data", type=click.Path(file_okay=False, path_type=Path), envvar="NOMAGIC_DATA",
     metavar="FOLDER", help="Where the files of built-in data are.",
 )  # fmt: skip
@@ -198,6 +202,7 @@ def try_(
     chosen: tuple[str, ...],
     recipe: Path,
     json_file: Path | None,
+    html_file: Path | None,
     **options: Any,
 ) -> None:
     """Find out which tricks pay on SETUP, by how much, and how sure that is.
@@ -210,7 +215,7 @@ def try_(
 
     with Screen(console(sys.stderr)) as screen:
         trial = _tried(setup, practices=chosen, tell=screen.tell, **options)
-    written = _keep(trial, recipe, json_file)
+    written = _keep(trial, recipe, json_file, html_file)
     show(trial, console(sys.stdout), written)
     context.exit(INTERRUPTED if trial.ending == "interrupted" else 0)
 
@@ -395,9 +400,9 @@ def _keep_fit(found: Fit, html_file: Path | None) -> str:
     return f"report: {file}"
 
 
-def _keep(trial: Trial, recipe: Path, json_file: Path | None) -> str:
-    """Write the recipe, if there is one, and the report; say where."""
-    from nomagic.report import verdicts
+def _keep(trial: Trial, recipe: Path, json_file: Path | None, html_file: Path | None) -> str:
+    """Write the recipe, if there is one, and the reports; say where."""
+    from nomagic.report import html, verdicts
     from nomagic.trial import recipe as recipes
 
     written: list[str] = []
@@ -408,6 +413,9 @@ def _keep(trial: Trial, recipe: Path, json_file: Path | None) -> str:
         if json_file:
             verdicts.write(trial, __version__, json_file)
             written.append(f"report: {json_file}")
+        if html_file:
+            html.write(html.trial(trial, catalog.load(), __version__), html_file)
+            written.append(f"report: {html_file}")
     except OSError as error:
         click.echo(f"nomagic: cannot write {error.filename}: {error.strerror}", err=True)
     return ", ".join(written)
