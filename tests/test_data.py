@@ -432,3 +432,35 @@ def test_a_forecast_sees_the_past_only(tmp_path: Path):
     assert found.test_rows is not None
     train, held = found.test_rows
     assert int(train[-1]) + 96 + 24 <= int(held[0]) + 96, "targets of the parts do not overlap"
+
+
+class Columns(Dataset):  # type: ignore[type-arg]
+    """Items as Hugging Face datasets gives them: a dict of columns, pictures as such."""
+
+    def __init__(self, **columns: list[object]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, row: int) -> dict[str, object]:
+        return {name: column[row] for name, column in self.columns.items()}
+
+
+def test_items_that_are_dicts_of_an_input_and_a_label_are_pairs():
+    pictures: list[object] = [np.full((8, 6, 3), n, dtype=np.uint8) for n in range(10)]
+    found = as_data(Columns(image=pictures, label=[n % 2 for n in range(10)]))
+    assert found.form.shape == (3, 8, 6)
+    assert found.form.outputs == 2
+    x, y = found.batch(torch.tensor([3, 4]))
+    assert float(x[0, 0, 0, 0]) == pytest.approx(3 / 255)
+    assert y.tolist() == [1, 0]
+    vectors: list[object] = [[0.5, float(n)] for n in range(10)]
+    assert as_data(Columns(y=[n % 2 for n in range(10)], x=vectors)).form.shape == (2,)
+
+
+@pytest.mark.parametrize("columns", [("text", "other", "label"), ("left", "right"), ("label",)])
+def test_items_of_other_columns_are_told(columns: tuple[str, ...]):
+    given = Columns(**{name: [0, 1, 0] for name in columns})
+    with pytest.raises(DataError, match=r"dicts with .*; expected two columns"):
+        as_data(given)

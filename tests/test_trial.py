@@ -626,6 +626,16 @@ def test_a_forward_that_raises_is_told_with_the_users_line():
         try_(replace(SETUP, model=lambda _: Broken()), aa=True)
 
 
+def test_a_network_in_place_of_a_function_is_told():
+    with pytest.raises(TrialError, match=r"Setup.model is a Linear; expected a function"):
+        try_(replace(SETUP, model=nn.Linear(6, 2)), aa=True)
+
+
+def test_too_few_outputs_are_told():
+    with pytest.raises(TrialError, match=r"the model has 1 outputs for 2 classes"):
+        try_(replace(SETUP, model=lambda form: nn.Linear(form.features, 1)), aa=True)
+
+
 def test_an_arm_that_cannot_be_trained_is_out_and_the_rest_goes_on():
     broken = practice("broken", Arm("broken", replace(SETUP, model=lambda _: Broken())))
     found = by_arm(trying(broken, BLIND).run())

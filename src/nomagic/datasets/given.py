@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from nomagic.datasets import arrays, builtin, splits, tables, targets
+from nomagic.datasets import arrays, builtin, libraries, splits, tables, targets
 from nomagic.datasets.samples import SCANNED, Data, DataError, collate, told
 from nomagic.words import Task
 
@@ -147,13 +147,14 @@ def _from_dataset(
         raise DataError(f"the data is {told(given)}; {EXPECTED}")
     if not len(given):
         raise DataError(f"the {type(given).__name__} is empty; expected at least two samples")
+    given, name = libraries.paired(given), name or type(given).__name__
     x, y = collate(given, range(min(len(given), 8)))
     arrays.check_rows(x, "x of the first items")
     arrays.check_rows(y, "y of the first items")
     task = task or _task_of_items(given, x, y)
     if task == "classification":
         labels = labels or _labels(given)
-    return Data(name or type(given).__name__, given, None, task, labels, groups)
+    return Data(name, given, None, task, labels, groups)
 
 
 def _task_of_items(given: Any, x: Tensor, y: Tensor) -> Task:

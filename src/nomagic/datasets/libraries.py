@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 
 from nomagic.datasets import folder
 from nomagic.datasets.samples import Data, DataError
@@ -26,6 +27,8 @@ HUB = {
     "adult": ("scikit-learn/adult-census-income", ""),
 }
 """Sets on the Hugging Face hub, and the column of their images; "" is a table."""
+TARGETS = ("label", "labels", "target", "y")
+"""Columns that are taken for the targets."""
 
 
 def load(name: str, root: Path | None) -> tuple[Data | None, list[str]]:
@@ -92,3 +95,60 @@ def _images(name: str, images: list[Any], classes: list[Any], labels: tuple[str,
     rows = folder.official(len(classes[0]), len(y))
     x = torch.from_numpy(np.ascontiguousarray(pixels))
     return Data(name, x, y, "classification", labels, test_rows=rows)
+
+
+class Pairs(Dataset[Any]):
+    """A map-style set of dicts, as Hugging Face datasets gives them, as one of (x, y).
+
+    Pictures become uint8 tensors, channels first.
+
+    Args:
+        rows: the set; an item has two columns.
+        x: the column of the inputs, and
+        y: the one of the targets.
+    """
+
+    def __init__(self, rows: Any, x: str, y: str) -> None:
+        self.rows, self.x, self.y = rows, x, y
+        feature = (getattr(rows, "features", None) or {}).get(y)
+        self.classes = tuple(getattr(feature, "names", None) or ())
+        column = (
+            rows[y] if hasattr(rows, "column_names") else [rows[i][y] for i in range(len(rows))]
+        )
+        self.targets = list(column)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> tuple[Any, Any]:
+        value = self.rows[row][self.x]
+        if isinstance(value, (list, int, float)):
+            value = torch.tensor(value)
+        elif not isinstance(value, torch.Tensor):
+            value = torch.from_numpy(np.array(value))
+        pixels = value.dtype == torch.uint8 and value.ndim in (2, 3)
+        if pixels and (value.ndim == 2 or value.shape[-1] in (1, 3, 4)):
+            value = value[None] if value.ndim == 2 else value.permute(2, 0, 1)
+        return value, self.targets[row]
+
+
+def paired(given: Any) -> Any:
+    """A set whose items are dicts of two columns as one of pairs; others, and text, come back as
+    they are.
+
+    Raises:
+        DataError: the items have other columns than an input and a target.
+    """
+    first: Any = given[0]
+    if not isinstance(first, dict) or any(isinstance(value, str) for value in first.values()):
+        return given
+    columns = [str(name) for name in first]
+    target = next((name for name in TARGETS if name in columns), "")
+    if len(columns) != 2 or not target:
+        raise DataError(
+            f"items of the {type(given).__name__} are dicts with {', '.join(columns)}; expected "
+            f"two columns, of which one is called {', '.join(TARGETS[:-1])} or {TARGETS[-1]}: "
+            "choose them with .select_columns and .rename_column, or give arrays (x, y)"
+        )
+    columns.remove(target)
+    return Pairs(given, columns[0], target)

@@ -171,5 +171,5 @@ def _too_small(loads: Sequence[Load], budget: float, least: float, whole: float)
     return (
         f"the budget is too small: one lot of {LOT} pairs of {arms} takes about {spoken(least)}, "
         f"the shortest whole plan ({PAIRS[0]} pairs) {spoken(whole)}, and {spoken(budget)} are "
-        f"left; {fewer}raise the budget, or shorten the setup's training"
+        f"left after looking at the setup; {fewer}raise the budget, or shorten the setup's training"
     )

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+from torch import nn
 
 from nomagic.datasets import DataError, check_split
 from nomagic.engine import scores
@@ -441,6 +442,12 @@ def _scores(table: Mapping[float, Variant], rows: Sequence[int]) -> Table:
 
 def _check_baseline(plan: Plan, first: int) -> None:
     """Splits, one step and the metric of the user's own setup, so that errors come at once."""
+    if isinstance(plan.setup.model, nn.Module):
+        kind = type(plan.setup.model).__name__
+        raise TrialError(
+            f"Setup.model is a {kind}; expected a function that makes a fresh network, so that "
+            f"each run can have its own: model=lambda form: {kind}(…)"
+        )
     for seed in seeds(first, "trial", LOT):
         part = plan.part(seed)
         check_split(plan.data, part.train, part.held)
@@ -449,7 +456,21 @@ def _check_baseline(plan: Plan, first: int) -> None:
     except (SetupError, scores.MetricError, DataError):
         raise
     except Exception as error:
-        raise TrialError(f"the setup cannot be trained: {arms.said(error)}") from error
+        hint = _outputs_differ(plan, seeds(first, "glimpse", 1)[0])
+        raise TrialError(f"the setup cannot be trained: {arms.said(error)}{hint}") from error
+
+
+def _outputs_differ(plan: Plan, seed: int) -> str:
+    """A hint where a classifier has another number of outputs than there are classes."""
+    wanted = plan.form.outputs
+    try:
+        outputs = plan.model(plan.members([seed])[0])(plan.sample(seed))
+        found = int(outputs.shape[-1]) if plan.form.task == "classification" else wanted
+    except Exception:  # what was raised first says more
+        return ""
+    if found == wanted:
+        return ""
+    return f"; the model has {found} outputs for {wanted} classes: end it with form.outputs"
 
 
 def _check_scores(pairs: Mapping[str, Pairs], plan: Plan) -> None:
@@ -463,7 +484,8 @@ def _check_scores(pairs: Mapping[str, Pairs], plan: Plan) -> None:
         )
     if len(finite) and np.ptp(finite) == 0:
         value = finite[0] if plan.higher else -finite[0]
+        name = "the metric" if plan.metric == "<lambda>" else plan.metric
         raise TrialError(
-            f"{plan.metric} is {value:g} in all {len(finite)} runs, so that nothing can be told "
+            f"{name} is {value:g} in all {len(finite)} runs, so that nothing can be told "
             "from it; take another metric (--metric loss), or a setup whose score can change"
         )
