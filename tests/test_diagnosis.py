@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from nomagic.datasets import Data, data
 from nomagic.engine import lasting, plain
 from nomagic.engine.plan import Part, Plan
-from nomagic.fit import diagnosis
-from nomagic.fit.diagnosis import Curves, Diagnosis, Facts
+from nomagic.fitting import diagnosis
+from nomagic.fitting.diagnosis import Curves, Diagnosis, Facts
 from nomagic.words import Form, Setup, Task
 
 

@@ -16,8 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from nomagic.fit import saved
-from nomagic.fit.estimator import NoMagicClassifier, NoMagicRegressor
+from nomagic.fitting import saved
+from nomagic.fitting.estimator import NoMagicClassifier, NoMagicRegressor
 from nomagic.parts import nets
 from nomagic.parts.scaling import standardise
 

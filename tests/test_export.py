@@ -20,8 +20,8 @@ from nomagic import setups
 from nomagic.datasets import as_data
 from nomagic.engine import plain
 from nomagic.engine.plan import Plan
-from nomagic.fit.export import ExportError, Kind, export
-from nomagic.fit.fitted import Fitted, Scaling
+from nomagic.fitting.export import ExportError, Kind, export
+from nomagic.fitting.fitted import Fitted, Scaling
 from nomagic.parts import nets
 from nomagic.parts.presets.images import ResidualCnn
 from nomagic.words import Form, Setup
@@ -137,7 +137,7 @@ import sys
 sys.modules["onnxscript"] = None
 sys.path.insert(0, sys.argv[1])
 from test_export import WINE, trained
-from nomagic.fit.export import export
+from nomagic.fitting.export import export
 plan, fitted = trained(WINE)
 try:
     export(fitted, "onnx", "model.onnx", plan.data.x)

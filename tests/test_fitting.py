@@ -17,9 +17,9 @@ import torch
 
 from nomagic import described, setups
 from nomagic.datasets import data
-from nomagic.fit import run, saved
-from nomagic.fit.case import FitError, apart
-from nomagic.fit.ledger import Ledger, LedgerError
+from nomagic.fitting import run, saved
+from nomagic.fitting.case import FitError, apart
+from nomagic.fitting.ledger import Ledger, LedgerError
 from nomagic.trial import recipe as recipes
 from nomagic.words import Fit, Setup, Stage
 

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from nomagic.datasets import Data, data
-from nomagic.fit import growth
-from nomagic.fit.growth import Fewer, GrowthError, Points
+from nomagic.fitting import growth
+from nomagic.fitting.growth import Fewer, GrowthError, Points
 from nomagic.words import Form, Setup
 
 SIZES = (125, 250, 500, 1000)

@@ -18,11 +18,22 @@ FLOORS = (
     ("practices", "taps", "engine", "setups", "described"),
     ("catalog",),
     ("checking", "trial"),
-    ("fit",),
+    ("fitting",),
     ("__init__", "__main__"),
 )
 TORCH = frozenset(
-    ("taps", "parts", "replay", "subject", "mixer", "datasets", "engine", "setups", "trial", "fit")
+    (
+        "taps",
+        "parts",
+        "replay",
+        "subject",
+        "mixer",
+        "datasets",
+        "engine",
+        "setups",
+        "trial",
+        "fitting",
+    )
 )
 """Parts that are themselves imported on demand and may import torch at once."""
 HEIGHT = {part: height for height, floor in enumerate(FLOORS) for part in floor}

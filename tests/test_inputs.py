@@ -19,9 +19,9 @@ from PIL import Image
 
 from nomagic.datasets import DataError, as_data
 from nomagic.engine.plan import Plan
-from nomagic.fit import inputs
-from nomagic.fit.fitted import Fitted, Span
-from nomagic.fit.quality import Noise
+from nomagic.fitting import inputs
+from nomagic.fitting.fitted import Fitted, Span
+from nomagic.fitting.quality import Noise
 from nomagic.parts import nets
 from nomagic.words import Setup
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nomagic import described
 from nomagic.engine.plan import Plan
-from nomagic.fit import noise
+from nomagic.fitting import noise
 from nomagic.words import Setup
 
 MLP = described.restore({"name": "nomagic.parts.nets:mlp"})

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from nomagic.datasets import as_data, data
 from nomagic.engine.plan import Plan
-from nomagic.fit import pretrain
-from nomagic.fit.pretrain import Inputs, Work
+from nomagic.fitting import pretrain
+from nomagic.fitting.pretrain import Inputs, Work
 from nomagic.parts import nets, pretext, trunk
 from nomagic.parts.pretext import KINDS, Kind, Layer, PretextError, Restoring, Spoiling, Swap
 from nomagic.setups import resolve

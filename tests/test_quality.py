@@ -16,7 +16,7 @@ from sklearn import metrics
 from torch import Tensor, nn
 
 from nomagic.datasets import data
-from nomagic.fit import dropout, quality, trust
+from nomagic.fitting import dropout, quality, trust
 from nomagic.words import Form, NotApplicable, Stage, Task
 
 

@@ -23,10 +23,10 @@ from nomagic.datasets import DataError, as_data
 from nomagic.described import DescriptionError
 from nomagic.engine import plain, scores
 from nomagic.engine.plan import Plan
-from nomagic.fit import saved
-from nomagic.fit.fitted import Facts, Fitted, Scaling
-from nomagic.fit.quality import Noise
-from nomagic.fit.saved import SavedModelError
+from nomagic.fitting import saved
+from nomagic.fitting.fitted import Facts, Fitted, Scaling
+from nomagic.fitting.quality import Noise
+from nomagic.fitting.saved import SavedModelError
 from nomagic.parts import nets
 from nomagic.trial import recipe as recipes
 from nomagic.trial.arms import glimpse
@@ -190,7 +190,7 @@ def test_a_frame_is_coded_as_it_was_learnt(tmp_path: Path):
 READ = """
 import sys
 import numpy as np
-from nomagic.fit import saved
+from nomagic.fitting import saved
 
 for folder, setup in zip(sys.argv[1::2], sys.argv[2::2]):
     mean, spread = saved.load(folder, setup or None).predict(np.load(folder + "/x.npy"))

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from nomagic.datasets import data
-from nomagic.fit import shifts
-from nomagic.fit.shifts import Shift
+from nomagic.fitting import shifts
+from nomagic.fitting.shifts import Shift
 from nomagic.words import Form
 
 

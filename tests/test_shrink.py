@@ -18,11 +18,11 @@ from nomagic import setups
 from nomagic.datasets import as_data
 from nomagic.engine import plain, scores
 from nomagic.engine.plan import Plan
-from nomagic.fit import saved, shrink
-from nomagic.fit.export import export
-from nomagic.fit.fitted import Fitted
-from nomagic.fit.saved import SavedModelError
-from nomagic.fit.shrink import Candidate, ShrinkError, Soft
+from nomagic.fitting import saved, shrink
+from nomagic.fitting.export import export
+from nomagic.fitting.fitted import Fitted
+from nomagic.fitting.saved import SavedModelError
+from nomagic.fitting.shrink import Candidate, ShrinkError, Soft
 from nomagic.parts import nets
 from nomagic.words import Setup
 

@@ -14,8 +14,8 @@ from torch import nn
 from nomagic.described import changed
 from nomagic.engine import plain
 from nomagic.engine.plan import Plan
-from nomagic.fit import pretrain, transfer
-from nomagic.fit.transfer import Labelled, Proposal
+from nomagic.fitting import pretrain, transfer
+from nomagic.fitting.transfer import Labelled, Proposal
 from nomagic.parts import nets, trunk
 from nomagic.setups import resolve
 from nomagic.trial.statistics import first_look

@@ -15,8 +15,8 @@ from nomagic.datasets import as_data, data
 from nomagic.described import changed
 from nomagic.engine import lasting, plain, stacked
 from nomagic.engine.plan import Plan
-from nomagic.fit import tuning
-from nomagic.fit.tuning import ARMS, SCRATCH, Opening, TunedPlan, Tuning
+from nomagic.fitting import tuning
+from nomagic.fitting.tuning import ARMS, SCRATCH, Opening, TunedPlan, Tuning
 from nomagic.parts import trunk
 from nomagic.words import Form, Setup
 

@@ -1,6 +1,7 @@
-"""Say what is wrong with a training run, and which tricks pay on one's own model and data.
+"""Say what is wrong with a training run, which tricks pay, and train by the recipe.
 
-From the shell: ``nomagic check train.py`` and ``nomagic try digits``. In a notebook or a test::
+From the shell: ``nomagic check train.py``, ``nomagic try digits``, ``nomagic fit digits``. In a
+notebook or a test::
 
     import nomagic as nm
 
@@ -11,6 +12,10 @@ From the shell: ``nomagic check train.py`` and ``nomagic try digits``. In a note
     setup = nm.Setup(data=(x, y), model=lambda form: MyNet(form.channels, form.classes))
     trial = nm.try_(setup, ["prelu", "batch-norm"], budget="10m")
     trial.verdicts
+
+    model = nm.fit(setup, recipe=trial.recipe, budget="10m", out="model")
+    mean, spread = model.predict(x)
+    nm.load("model", setup).predict(x)
 """
 
 from __future__ import annotations
@@ -22,16 +27,35 @@ if TYPE_CHECKING:
     from nomagic import catalog
     from nomagic.checking import check
     from nomagic.datasets import data
+    from nomagic.fitting.estimator import NoMagicClassifier, NoMagicRegressor
+    from nomagic.fitting.run import fit
+    from nomagic.fitting.saved import load
     from nomagic.trial.run import try_
     from nomagic.words import Setup
 
 __version__ = "0.1.0"
-__all__ = ["Setup", "__version__", "catalog", "check", "data", "explain", "try_"]
+__all__ = [
+    "NoMagicClassifier",
+    "NoMagicRegressor",
+    "Setup",
+    "__version__",
+    "catalog",
+    "check",
+    "data",
+    "explain",
+    "fit",
+    "load",
+    "try_",
+]
 
 LAZY = {
+    "NoMagicClassifier": "nomagic.fitting.estimator",
+    "NoMagicRegressor": "nomagic.fitting.estimator",
     "Setup": "nomagic.words",
     "check": "nomagic.checking",
     "data": "nomagic.datasets",
+    "fit": "nomagic.fitting.run",
+    "load": "nomagic.fitting.saved",
     "try_": "nomagic.trial.run",
 }
 """Where the public names are defined that are imported on first use."""

@@ -313,7 +313,7 @@ def predict(
     DATA is a file (.csv, .npy, .npz, .wav, .txt, an image), a folder of images or wavs, or the name
     of a built-in set.
     """
-    from nomagic.fit import serving
+    from nomagic.fitting import serving
 
     try:
         serving.predict(model, data, out, setup, data_folder)
@@ -377,7 +377,7 @@ def _tried(setup: str, **options: Any) -> Trial:
 
 def _fitted(setup: str, **options: Any) -> Fit:
     """The fit, or a message and exit code 2 when it cannot be run."""
-    from nomagic.fit import run
+    from nomagic.fitting import run
 
     try:
         return run.run(setup, **options)

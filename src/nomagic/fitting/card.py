@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from nomagic.fit.fitted import Fitted
+from nomagic.fitting.fitted import Fitted
 
 if TYPE_CHECKING:
     from nomagic.words import Task

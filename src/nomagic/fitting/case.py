@@ -18,7 +18,7 @@ from nomagic.engine.choose import choose
 from nomagic.engine.draws import generator, stream
 from nomagic.engine.lasting import Result
 from nomagic.engine.plan import Plan
-from nomagic.fit.ledger import Ledger
+from nomagic.fitting.ledger import Ledger
 from nomagic.words import Recipe, Setup, Stage
 
 STEPS = 4

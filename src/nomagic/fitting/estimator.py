@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from nomagic.datasets.samples import Data
 from nomagic.engine import plain, stacked
 from nomagic.engine.plan import Plan
-from nomagic.fit.fitted import Array, Fitted, Scaling
+from nomagic.fitting.fitted import Array, Fitted, Scaling
 from nomagic.parts import nets
 from nomagic.parts.scaling import mean_and_deviation, standardise
 from nomagic.words import Form, InputStep, Setup, Task

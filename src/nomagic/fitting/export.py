@@ -4,7 +4,7 @@ The graph holds the input steps, every member, their mean and the temperature, s
 it prepares nothing. It takes ``x`` in the precision of the model, mostly float32, (n, *shape):
 images in [0, 1] (uint8 divided by 255) and channels first, tables as the model's
 `nomagic.datasets.tables.Coding` codes them; or int64 tokens (n, length). It returns ``prediction``
-and ``spread``, the mean and spread of `nomagic.fit.fitted.Prediction`. The number of samples is
+and ``spread``, the mean and spread of `nomagic.fitting.fitted.Prediction`. The number of samples is
 free, and the graph is held against the model on real inputs before it is kept.
 """
 
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from nomagic.engine.plan import DTYPES
-from nomagic.fit.fitted import Array, Fitted, Served
+from nomagic.fitting.fitted import Array, Fitted, Served
 
 Kind = Literal["onnx", "torch"]
 SIZES = (1, 2, 7, 32, 256)

@@ -18,7 +18,7 @@ from nomagic.datasets import arrays
 from nomagic.datasets.samples import Data, DataError
 from nomagic.datasets.tables import Coding
 from nomagic.engine.plan import DTYPES, Plan
-from nomagic.fit.quality import Noise, bounds, uncertainty
+from nomagic.fitting.quality import Noise, bounds, uncertainty
 from nomagic.trial.fingerprint import fingerprint
 from nomagic.words import Form, InputStep, Recipe, Setup, Task
 

@@ -16,12 +16,12 @@ from nomagic.datasets import Data, as_data
 from nomagic.engine import scores
 from nomagic.engine.draws import seeded
 from nomagic.engine.plan import Plan
-from nomagic.fit import saved
-from nomagic.fit.case import Case, FitError, Wish, apart
-from nomagic.fit.export import Kind, export
-from nomagic.fit.fitted import Scaling
-from nomagic.fit.ledger import Ledger
-from nomagic.fit.stages import (
+from nomagic.fitting import saved
+from nomagic.fitting.case import Case, FitError, Wish, apart
+from nomagic.fitting.export import Kind, export
+from nomagic.fitting.fitted import Scaling
+from nomagic.fitting.ledger import Ledger
+from nomagic.fitting.stages import (
     baselines,
     data,
     final,

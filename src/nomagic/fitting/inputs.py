@@ -19,7 +19,7 @@ import torch
 from nomagic.datasets import builtin, data
 from nomagic.datasets.samples import DataError
 from nomagic.datasets.tables import read_csv
-from nomagic.fit.fitted import Array, Fitted, Prediction, Span
+from nomagic.fitting.fitted import Array, Fitted, Prediction, Span
 from nomagic.words import Form
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")

@@ -17,7 +17,7 @@ from torch import Tensor
 from nomagic.engine import scores
 from nomagic.engine.draws import generator
 from nomagic.engine.plan import Plan
-from nomagic.fit.quality import wilson
+from nomagic.fitting.quality import wilson
 
 REPEATS, MANY = 400, 20_000
 """Resamples of metrics that are means over samples, and of how many samples at most;"""

@@ -11,12 +11,12 @@ from typing import Any
 from nomagic import setups
 from nomagic.described import DescriptionError
 from nomagic.engine.lasting import CheckpointError
-from nomagic.fit import saved
-from nomagic.fit.case import FitError, Wish
-from nomagic.fit.export import ExportError
-from nomagic.fit.fitted import Fitted
-from nomagic.fit.fitting import TEST, Ask, Fitting, Tell
-from nomagic.fit.ledger import LedgerError
+from nomagic.fitting import saved
+from nomagic.fitting.case import FitError, Wish
+from nomagic.fitting.export import ExportError
+from nomagic.fitting.fitted import Fitted
+from nomagic.fitting.fitting import TEST, Ask, Fitting, Tell
+from nomagic.fitting.ledger import LedgerError
 from nomagic.trial import recipe as recipes
 from nomagic.trial import run as trials
 from nomagic.trial.budget import seconds

@@ -29,9 +29,9 @@ from nomagic.described import DescriptionError
 from nomagic.engine.draws import generator, seeded
 from nomagic.engine.lasting import replace_file
 from nomagic.engine.plan import DTYPES
-from nomagic.fit import card
-from nomagic.fit.fitted import Facts, Fitted, Scaling, Span
-from nomagic.fit.quality import Noise
+from nomagic.fitting import card
+from nomagic.fitting.fitted import Facts, Fitted, Scaling, Span
+from nomagic.fitting.quality import Noise
 from nomagic.trial import recipe as recipes
 from nomagic.words import Edit, Form, InputStep, Recipe, Setup
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from nomagic import setups
 from nomagic.datasets import DataError
 from nomagic.described import DescriptionError
-from nomagic.fit import inputs, saved
+from nomagic.fitting import inputs, saved
 from nomagic.setups import UnknownSetupError
 
 ERRORS = (DataError, DescriptionError, UnknownSetupError, saved.SavedModelError, OSError)

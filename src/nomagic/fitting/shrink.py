@@ -22,8 +22,8 @@ from nomagic.datasets.samples import Data
 from nomagic.engine import plain, scores
 from nomagic.engine.draws import generator
 from nomagic.engine.plan import Member, Plan
-from nomagic.fit.export import quiet
-from nomagic.fit.fitted import Fitted
+from nomagic.fitting.export import quiet
+from nomagic.fitting.fitted import Fitted
 from nomagic.words import Picture, Series, Task
 
 BATCH = 64

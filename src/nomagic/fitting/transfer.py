@@ -26,7 +26,7 @@ from nomagic.described import describe
 from nomagic.engine import choose, scores
 from nomagic.engine.draws import generator, seeded, stream
 from nomagic.engine.plan import Member, Part, Plan
-from nomagic.fit import pretrain, tuning
+from nomagic.fitting import pretrain, tuning
 from nomagic.parts import trunk
 from nomagic.parts.presets import kinds as forms
 from nomagic.parts.pretext import KINDS, Kind

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from nomagic.engine.draws import generator, stream
-from nomagic.fit import quality
-from nomagic.fit.quality import Noise, Quality
-from nomagic.fit.shifts import Shift, shifts
+from nomagic.fitting import quality
+from nomagic.fitting.quality import Noise, Quality
+from nomagic.fitting.shifts import Shift, shifts
 from nomagic.words import Form, NotApplicable, Picture, Series, Stage, Task
 
 Predict = Callable[[Tensor], Tensor]
@@ -48,7 +48,7 @@ class Trust:
 
     ``plain`` is its quality on test data without temperature, ``final`` with it, ``alone`` the mean
     over members on their own. ``dropout`` is the quality of one member whose dropout stays on, or
-    why there is none. ``threshold`` is what `nomagic.fit.quality.threshold` gave; it is None
+    why there is none. ``threshold`` is what `nomagic.fitting.quality.threshold` gave; it is None
     where nothing can be promised, or samples hold several decisions.
     """
 
@@ -87,8 +87,8 @@ def evidence(
         y_val: their targets.
         x_test: test inputs.
         y_test: their targets.
-        dropout: outputs of one member with its dropout on, as `nomagic.fit.dropout.passes` gives
-            them, for raw inputs.
+        dropout: outputs of one member with its dropout on, as `nomagic.fitting.dropout.passes`
+            gives them, for raw inputs.
         seed: of the shifts.
         wrong: the share of wrong answers that a threshold is to promise.
 

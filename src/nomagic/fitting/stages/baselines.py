@@ -19,8 +19,8 @@ from torch import Tensor
 
 from nomagic.engine import plain
 from nomagic.engine.plan import Plan
-from nomagic.fit.case import Case, drawn
-from nomagic.fit.noise import Score, score
+from nomagic.fitting.case import Case, drawn
+from nomagic.fitting.noise import Score, score
 from nomagic.words import InputStep, Picture, Series, Stage
 
 MOST = 5_000

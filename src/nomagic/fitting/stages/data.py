@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nomagic.datasets import Data
-from nomagic.fit.case import Case, drawn
+from nomagic.fitting.case import Case, drawn
 from nomagic.words import Picture, Series, Stage
 
 LOOKED = 20_000

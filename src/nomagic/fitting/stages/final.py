@@ -12,14 +12,14 @@ from torch import Tensor
 
 from nomagic.engine import plain
 from nomagic.engine.plan import Plan
-from nomagic.fit import noise
-from nomagic.fit.case import Case, drawn
-from nomagic.fit.dropout import passes
-from nomagic.fit.fitted import Fitted, Scaling
-from nomagic.fit.quality import Noise, temperature
-from nomagic.fit.stages import baselines, shrinking, squeeze
-from nomagic.fit.stages.baselines import told
-from nomagic.fit.trust import evidence
+from nomagic.fitting import noise
+from nomagic.fitting.case import Case, drawn
+from nomagic.fitting.dropout import passes
+from nomagic.fitting.fitted import Fitted, Scaling
+from nomagic.fitting.quality import Noise, temperature
+from nomagic.fitting.stages import baselines, shrinking, squeeze
+from nomagic.fitting.stages.baselines import told
+from nomagic.fitting.trust import evidence
 from nomagic.parts.trunk import Start
 from nomagic.words import NotApplicable, Stage
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nomagic.engine.choose import choose
-from nomagic.fit import growth
-from nomagic.fit.case import Case, affordable, epoch_seconds
+from nomagic.fitting import growth
+from nomagic.fitting.case import Case, affordable, epoch_seconds
 from nomagic.words import Stage
 
 FEWEST, SEEDS = 2, 4

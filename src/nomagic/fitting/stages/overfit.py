@@ -19,11 +19,11 @@ from nomagic import described
 from nomagic.engine import plain, scores
 from nomagic.engine.lasting import Curves
 from nomagic.engine.plan import Plan
-from nomagic.fit import diagnosis, noise
-from nomagic.fit.case import Case, FitError, affordable, epoch_seconds
-from nomagic.fit.diagnosis import Diagnosis, diagnose
-from nomagic.fit.stages import squeeze
-from nomagic.fit.stages.baselines import told
+from nomagic.fitting import diagnosis, noise
+from nomagic.fitting.case import Case, FitError, affordable, epoch_seconds
+from nomagic.fitting.diagnosis import Diagnosis, diagnose
+from nomagic.fitting.stages import squeeze
+from nomagic.fitting.stages.baselines import told
 from nomagic.parts.presets import Rung, defaults, ladder
 from nomagic.words import Picture, Series, Setup, Stage
 

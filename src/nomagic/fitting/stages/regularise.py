@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from nomagic import catalog
-from nomagic.fit.case import Case
-from nomagic.fit.ledger import Ledger
+from nomagic.fitting.case import Case
+from nomagic.fitting.ledger import Ledger
 from nomagic.trial import recipe as recipes
 from nomagic.trial.arms import TrialError
 from nomagic.trial.budget import BudgetError

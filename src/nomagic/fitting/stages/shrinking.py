@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from nomagic.engine.plan import Plan
-from nomagic.fit import saved, shrink
-from nomagic.fit.case import Case, FitError, affordable, epoch_seconds
-from nomagic.fit.fitted import Fitted
-from nomagic.fit.shrink import Candidate, Frontier, ShrinkError
-from nomagic.fit.stages import squeeze
+from nomagic.fitting import saved, shrink
+from nomagic.fitting.case import Case, FitError, affordable, epoch_seconds
+from nomagic.fitting.fitted import Fitted
+from nomagic.fitting.shrink import Candidate, Frontier, ShrinkError
+from nomagic.fitting.stages import squeeze
 from nomagic.parts.presets import Rung, defaults, small
 from nomagic.words import Stage
 

@@ -14,10 +14,10 @@ from nomagic import described
 from nomagic.engine import plain
 from nomagic.engine.lasting import Curves, Result
 from nomagic.engine.plan import Plan
-from nomagic.fit import noise
-from nomagic.fit.case import Case, FitError, affordable, epoch_seconds
-from nomagic.fit.stages import baselines
-from nomagic.fit.stages.baselines import told
+from nomagic.fitting import noise
+from nomagic.fitting.case import Case, FitError, affordable, epoch_seconds
+from nomagic.fitting.stages import baselines
+from nomagic.fitting.stages.baselines import told
 from nomagic.parts.presets import defaults
 from nomagic.words import Picture, Series, Stage
 

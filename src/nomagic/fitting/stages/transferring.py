@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from nomagic.fit import transfer, tuning
-from nomagic.fit.case import Case, FitError, epoch_seconds
-from nomagic.fit.transfer import Proposal
-from nomagic.fit.tuning import ARMS, Tuning
+from nomagic.fitting import transfer, tuning
+from nomagic.fitting.case import Case, FitError, epoch_seconds
+from nomagic.fitting.transfer import Proposal
+from nomagic.fitting.tuning import ARMS, Tuning
 from nomagic.parts import trunk
 from nomagic.parts.pretext import KINDS, Kind
 from nomagic.parts.trunk import TrunkError

@@ -15,8 +15,8 @@ from typing import Any
 
 from nomagic.engine.choose import choose, train
 from nomagic.engine.plan import Plan
-from nomagic.fit.case import Case
-from nomagic.fit.stages.baselines import told
+from nomagic.fitting.case import Case
+from nomagic.fitting.stages.baselines import told
 from nomagic.parts.schedules import trapezoid
 from nomagic.trial.arms import glimpse
 from nomagic.words import Picture, Series, Setup, Stage
