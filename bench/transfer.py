@@ -23,7 +23,7 @@ import torch
 
 from nomagic.engine import choose
 from nomagic.engine.plan import Plan
-from nomagic.fit import transfer
+from nomagic.fitting import transfer
 from nomagic.parts import nets
 from nomagic.parts.pretext import Kind
 from nomagic.setups import resolve
