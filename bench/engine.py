@@ -3,9 +3,14 @@
 One run, alternating: for each setup and number of seeds K, every rival trains the same K seeds of
 the same network on the same data for the same epochs. Start-up (imports, worker processes, the
 cluster) is left out of every figure and told apart. ``sequential`` is the plain PyTorch loop that a
-user would write, with torch's default threads.
+user would write, with torch's default threads, ``one thread`` the same on one.
+
+Then the same question is put to ours and to the tuners: does this trick help? Ours takes lots of
+eight pairs until it is decided, the others a number of pairs that was fixed before; the test is the
+same.
 
 usage: python bench/engine.py [--setups mlp,cnn] [--seeds 1,8,32,64] [--rounds N] [--quick]
+                              [--questions batch-norm,tenth] [--peers-at 8]
 """
 
 from __future__ import annotations
@@ -13,8 +18,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import multiprocessing
 import os
 import platform
+import resource
 import statistics
 import sys
 import time
@@ -32,6 +39,7 @@ from torch import Tensor, nn
 from nomagic.datasets import Data, data
 from nomagic.engine import choose, plain, processes, stacked
 from nomagic.engine.plan import Plan
+from nomagic.trial.statistics import Pairs, judge, lots
 from nomagic.words import Form, Setup
 
 RESULTS = Path(__file__).parent / "results"
@@ -50,17 +58,16 @@ def mlp(form: Form) -> nn.Module:
     )
 
 
-def cnn(form: Form) -> nn.Module:
-    """Two convolutions with batch norm and pooling."""
+def cnn(form: Form, norm: bool = True) -> nn.Module:
+    """Two convolutions with pooling, and batch norm if asked for."""
     side = form.shape[-1] // 4
     return nn.Sequential(
-        nn.Unflatten(1, (1, form.shape[-2])) if len(form.shape) == 2 else nn.Identity(),
         nn.Conv2d(1, 16, 3, padding=1),
-        nn.BatchNorm2d(16),
+        nn.BatchNorm2d(16) if norm else nn.Identity(),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Conv2d(16, 32, 3, padding=1),
-        nn.BatchNorm2d(32),
+        nn.BatchNorm2d(32) if norm else nn.Identity(),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Flatten(),
@@ -137,7 +144,7 @@ class Loop:
         setup, part = self.plan.setup, self.plan.part(seed)
         torch.manual_seed(seed)
         model = setup.model(self.plan.form)
-        optimizer = ADAM(model.parameters())
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3 * setup.rate)
         x, y = self.x[part.train], self.y[part.train]
         for _ in range(setup.epochs):
             model.train()
@@ -153,6 +160,20 @@ class Loop:
     def run(self, seeds: Sequence[int]) -> list[float]:
         """All of them."""
         return [self.one(seed) for seed in seeds]
+
+
+class OneThread(Loop):
+    """The same on one thread: small networks gain little from more, and lose on a busy machine."""
+
+    name = "one thread"
+
+    def run(self, seeds: Sequence[int]) -> list[float]:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return super().run(seeds)
+        finally:
+            torch.set_num_threads(threads)
 
 
 class Optuna(Loop):
@@ -255,40 +276,54 @@ class Ours(Loop):
         return [one.scores["accuracy"] for one in self.train(self.plan, list(seeds))]
 
 
-def rivals(plan: Plan) -> list[Loop]:
-    """Those that are installed."""
+def rivals(plan: Plan, peers: bool) -> list[Loop]:
+    """The loops and our engines, and the peers that are installed."""
     ours = [Ours(plan, how) for how in ("stacked", "stacks", "processes", "plain")]
     if stacked.reason_against(plan):
         ours = ours[2:]
-    others: list[Loop] = [Loop(plan)]
+    return [Loop(plan), OneThread(plan), *(installed(plan) if peers else []), *ours]
+
+
+def installed(plan: Plan) -> list[Loop]:
+    """The peers that are installed and can run the setup."""
+    others: list[Loop] = []
     for module, kind in (("optuna", Optuna), ("ray.tune", Tune), ("lightning", Lightning)):
         try:
             found = importlib.util.find_spec(module)
         except ModuleNotFoundError:
             found = None
-        if found is not None:
-            others.append(kind(plan))
-    return [*others, *ours]
+        if found is not None and runs(one := kind(plan)):
+            others.append(one)
+    return others
+
+
+def runs(rival: Loop) -> bool:
+    """Whether it gets through two seeds; what it needs to start is then there, too."""
+    try:
+        rival.run([0, 1])
+    except Exception as error:
+        print(f"{rival.name} is left out: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 # -- measuring -------------------------------------------------------------------------------------
 
 
-def measure(name: str, setup: Setup, count: int, rounds: int) -> list[dict[str, Any]]:
-    """Seconds a seed of each rival, alternating; the first round warms up on two seeds."""
+def measure(name: str, setup: Setup, count: int, rounds: int, peers: bool) -> list[dict[str, Any]]:
+    """Seconds a seed of each rival, alternating; all warm up on two seeds."""
     plan = Plan(setup)
-    runners = rivals(plan)
+    runners = rivals(plan, peers)
     seeds = list(range(count))
     for runner in runners:
-        runner.run(seeds[:2])
+        if isinstance(runner, (Ours, OneThread)) or type(runner) is Loop:
+            runner.run(seeds[:2])
     rows: list[dict[str, Any]] = []
     for turn in range(rounds):
         for runner in runners if turn % 2 == 0 else runners[::-1]:
-            slow = runner.name in ("optuna", "ray tune", "lightning")
-            own = seeds[:8] if slow and count > 8 else seeds
-            began = time.perf_counter()
-            found = runner.run(own)
-            spent = (time.perf_counter() - began) / len(own)
+            began, busy = time.perf_counter(), cpu()
+            found = runner.run(seeds)
+            spent, used = ((time.perf_counter() - began) / count, (cpu() - busy) / count)
             rows.append(
                 {
                     "setup": name,
@@ -296,8 +331,9 @@ def measure(name: str, setup: Setup, count: int, rounds: int) -> list[dict[str, 
                     "rival": runner.name,
                     "round": turn,
                     "seconds": spent,
-                    "trained": len(own),
+                    "cpu": used,
                     "accuracy": statistics.mean(found),
+                    "load": os.getloadavg()[0],
                 }
             )
             print(f"{name} K={count} {runner.name}: {spent:.3f} s a seed", file=sys.stderr)
@@ -306,27 +342,121 @@ def measure(name: str, setup: Setup, count: int, rounds: int) -> list[dict[str, 
     return rows
 
 
-ORDER = ("sequential", "optuna", "ray tune", "lightning", "stacked", "stacks", "processes", "plain")
+def cpu() -> float:
+    """CPU seconds so far, those of workers included, which have been told to end."""
+    for worker in multiprocessing.active_children():
+        worker.join()
+    return sum(sum(resource.getrusage(who)[:2]) for who in BOTH)
+
+
+BOTH = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+
+PAIRS = 16
+"""Pairs that the tuners train, fixed before."""
+
+
+def questions() -> dict[str, tuple[Setup, Setup]]:
+    """A setup and the same with a trick."""
+    digits = images("digits", 1_600)
+    bare = Setup(
+        digits, partial(cnn, norm=False), optimizer=ADAM, epochs=3, batch_size=64, metric="accuracy"
+    )
+    return {
+        "batch-norm helps": (bare, replace(bare, model=cnn)),
+        "a tenth of the rate hurts": (bare, replace(bare, rate=0.1)),
+    }
+
+
+def ask(name: str, arms: tuple[Setup, Setup], turn: int, peers: bool) -> list[dict[str, Any]]:
+    """Seconds to a verdict of each rival on seeds of this round."""
+    plans = Plan(arms[0]), Plan(arms[1], Plan(arms[0]).data)
+    how = [choose.choose(plan).how for plan in plans]
+    lineup: list[tuple[str, list[Loop]]] = [
+        ("nomagic", [Ours(plan, one) for plan, one in zip(plans, how, strict=True)]),
+        ("sequential", [Loop(plan) for plan in plans]),
+    ]
+    others = installed(plans[0]) if peers else []
+    lineup += [(one.name, [one, type(one)(plans[1])]) for one in others]
+    rows: list[dict[str, Any]] = []
+    for rival, pair in lineup if turn % 2 == 0 else lineup[::-1]:
+        began = time.perf_counter()
+        said, pairs = decide(pair, [8, 8] if rival == "nomagic" else [PAIRS], 1_000 * turn)
+        spent = time.perf_counter() - began
+        rows.append({"question": name, "rival": rival, "seconds": spent, "verdict": said})
+        rows[-1] |= {"pairs": pairs, "round": turn, "load": os.getloadavg()[0]}
+        print(f"{name}? {rival}: {said} after {pairs} pairs, {spent:.1f} s", file=sys.stderr)
+    return rows
+
+
+def decide(pair: list[Loop], portions: list[int], first: int) -> tuple[str, int]:
+    """The decision, and the pairs that it took."""
+    scores: list[list[float]] = [[], []]
+    for size in portions:
+        done = len(scores[0])
+        for found, runner in zip(scores, pair, strict=True):
+            found += runner.run(range(first + done, first + done + size))
+        judged = judge({"arm": Pairs(*scores)}, lots(PAIRS))["arm"]
+        if judged.final:
+            break
+    return judged.decision, len(scores[0])
+
+
+LOOPS = ("sequential", "one thread")
+PEERS = ("optuna", "ray tune", "lightning")
+OURS = ("stacked", "stacks", "processes", "plain")
+ORDER = (*LOOPS, *PEERS, *OURS)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Runs a minute, the speed-up of our fastest, and what the engine chose by itself."""
     out = [
-        "| setup | K | " + " | ".join(ORDER) + " | fastest of ours / sequential | chosen |",
-        "| --- | ---: |" + " ---: |" * (len(ORDER) + 1) + " --- |",
+        "| setup | K | "
+        + " | ".join(ORDER)
+        + " | ours / sequential | ours / faster loop | CPU | chosen |",
+        "| --- | ---: |" + " ---: |" * (len(ORDER) + 3) + " --- |",
     ]
     for name, count in dict.fromkeys((row["setup"], row["seeds"]) for row in rows):
         here = [row for row in rows if (row["setup"], row["seeds"]) == (name, count)]
         spent = {
-            rival: statistics.median(row["seconds"] for row in here if row["rival"] == rival)
+            rival: middle(here, rival, "seconds")
             for rival in ORDER
             if any(row["rival"] == rival for row in here)
         }
-        ours = min(spent.get(how, float("inf")) for how in ("stacked", "stacks", "processes"))
+        best = min((how for how in OURS if how in spent), key=lambda how: spent[how])
+        ours = spent[best]
         chosen = next((row["how"] for row in here if row["rival"] == "chosen"), "")
         cells = [f"{60 / spent[rival]:.0f}" if rival in spent else "–" for rival in ORDER]
         ratio = f"{spent['sequential'] / ours:.2f}"
-        out.append(f"| {name} | {count} | {' | '.join(cells)} | {ratio} | {chosen} |")
+        faster = f"{min(spent[loop] for loop in LOOPS if loop in spent) / ours:.2f}"
+        busy = f"{middle(here, 'one thread', 'cpu') / middle(here, best, 'cpu'):.2f}"
+        lost = f"{chosen} ({spent[chosen] / ours:.2f})" if chosen else ""
+        out.append(
+            f"| {name} | {count} | {' | '.join(cells)} | {ratio} | {faster} | {busy} | {lost} |"
+        )
+    return "\n".join(out) + "\n"
+
+
+def middle(rows: list[dict[str, Any]], rival: str, what: str) -> float:
+    """The median of a rival's rounds."""
+    return statistics.median(row[what] for row in rows if row["rival"] == rival)
+
+
+def verdicts(rows: list[dict[str, Any]]) -> str:
+    """Seconds to a verdict, and how many times ours."""
+    out = ["| question | rival | pairs | verdict | seconds | times ours |"]
+    out.append("| --- | --- | ---: | --- | ---: | ---: |")
+    for name in dict.fromkeys(row["question"] for row in rows):
+        here = [row for row in rows if row["question"] == name]
+        spent = {
+            rival: middle(here, rival, "seconds")
+            for rival in dict.fromkeys(row["rival"] for row in here)
+        }
+        for rival, seconds in sorted(spent.items(), key=lambda item: item[1]):
+            own = [row for row in here if row["rival"] == rival]
+            said = ", ".join(sorted({row["verdict"] for row in own}))
+            pairs = statistics.median(row["pairs"] for row in own)
+            times = seconds / spent["nomagic"]
+            out.append(f"| {name} | {rival} | {pairs:.0f} | {said} | {seconds:.1f} | {times:.1f} |")
     return "\n".join(out) + "\n"
 
 
@@ -338,29 +468,50 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--quick", action="store_true", help="one round of two seeds")
+    parser.add_argument("--peers-at", default="8", help="K with the peers; '' for none")
+    parser.add_argument("--questions", default="", help="those whose names contain one of these")
     options = parser.parse_args()
-    counts = [2] if options.quick else [int(count) for count in options.seeds.split(",")]
+    counts = [2] if options.quick else numbers(options.seeds)
+    rounds = 1 if options.quick else options.rounds
     rows: list[dict[str, Any]] = []
+    asked: list[dict[str, Any]] = []
     for name, setup in setups().items():
-        if options.setups and not any(part in name for part in options.setups.split(",")):
-            continue
-        for count in counts:
-            rows += measure(name, setup, count, 1 if options.quick else options.rounds)
-            write(rows, options.out)
-    print(table(rows))
+        for count in counts if wanted(name, options.setups) else []:
+            peers = count in numbers(options.peers_at)
+            rows += measure(name, setup, count, rounds, peers)
+            write(rows, asked, options.out)
+    for turn in range(rounds):
+        for name, arms in questions().items():
+            if wanted(name, options.questions):
+                asked += ask(name, arms, turn, bool(options.peers_at))
+                write(rows, asked, options.out)
+    print(table(rows) + "\n" + verdicts(asked))
 
 
-def write(rows: list[dict[str, Any]], folder: Path) -> None:
-    """The table, and the raw numbers beside it."""
+def numbers(text: str) -> list[int]:
+    return [int(count) for count in text.split(",") if count]
+
+
+def wanted(name: str, parts: str) -> bool:
+    """Whether a name contains one of these; all do where none is given."""
+    return not parts or any(part in name for part in parts.split(","))
+
+
+def write(rows: list[dict[str, Any]], asked: list[dict[str, Any]], folder: Path) -> None:
+    """The tables, and the raw numbers beside them."""
+    loads = [row["load"] for row in (*rows, *asked) if "load" in row]
     head = (
-        f"# Runs a minute\n\n{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores, python "
-        f"{platform.python_version()}, torch {torch.__version__}. Medians of alternating rounds, "
-        f"start-up left out. How it is measured: [README](../README.md). Optuna, Ray Tune and "
-        f"Lightning train 8 of more than 8 seeds. Raw numbers: engine.json.\n\n"
+        f"# Runs a minute\n\n{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores (load "
+        f"average {min(loads):.0f} to {max(loads):.0f}), python {platform.python_version()}, torch "
+        f"{torch.__version__}. Medians of alternating rounds, start-up left out. How it is "
+        f"measured: [README](../README.md). Raw numbers: engine.json.\n\n"
     )
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "engine.md").write_text(head + table(rows))
-    (folder / "engine.json").write_text(json.dumps(rows, indent=1) + "\n")
+    whole = head + table(rows)
+    if asked:
+        whole += f"\n# Seconds to a verdict\n\n{verdicts(asked)}"
+    (folder / "engine.md").write_text(whole)
+    (folder / "engine.json").write_text(json.dumps({"runs": rows, "verdicts": asked}, indent=1))
 
 
 if __name__ == "__main__":

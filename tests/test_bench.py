@@ -40,6 +40,33 @@ def test_a_short_pair_gives_a_table(tmp_path: Path) -> None:
     assert "| accumulation |" in table
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no data sets below {DATA}")
+def test_engines_are_raced_and_asked_for_a_verdict(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "bench" / "engine.py"), "--quick", "--setups", "mlp"]
+    done = subprocess.run(
+        [*command, "--peers-at", "", "--questions", "tenth", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+        env={**os.environ, "NOMAGIC_DATA": str(DATA)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    results = json.loads((tmp_path / "engine.json").read_text())
+    timed = {row["rival"]: row for row in results["runs"]}
+    assert {"sequential", "one thread", "stacked", "processes", "plain"} <= set(timed)
+    assert timed["chosen"]["how"] in timed
+    assert all(row["accuracy"] > 0.5 for row in timed.values() if "accuracy" in row)
+    verdicts = {row["rival"]: row for row in results["verdicts"]}
+    assert verdicts["nomagic"]["verdict"] == verdicts["sequential"]["verdict"] == "HURTS"
+    assert verdicts["nomagic"]["pairs"] <= verdicts["sequential"]["pairs"] == 16
+    table = (tmp_path / "engine.md").read_text()
+    assert "| mlp, digits | 2 |" in table
+    assert "| a tenth of the rate hurts | nomagic |" in table
+
+
 def test_an_unknown_program_is_named() -> None:
     command = [sys.executable, str(ROOT / "bench" / "overhead.py"), "--only", "nonsense"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

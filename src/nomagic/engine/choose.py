@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ How = Literal["stacked", "stacks", "processes", "plain"]
 
 STEPS = 6
 """Steps timed at least for each engine, and as many more as take"""
-SPENT = 0.15
+SPENT = 0.25
 """seconds, in which the workers are all at it;"""
 WARM = 2
 """so many before are not timed."""
@@ -94,15 +93,22 @@ def _together(
 
 
 def _timed(step: Callable[[int], object]) -> float:
-    """The median of a few steps."""
-    spent: list[float] = []
-    while len(spent) < WARM + STEPS or sum(spent[WARM:]) < SPENT:
-        began = time.perf_counter()
-        step(len(spent))
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        spent.append(time.perf_counter() - began)
-    return statistics.median(spent[WARM:])
+    """Seconds of a step, on average: waiting for a core that others use counts, as it will."""
+    for number in range(WARM):
+        step(number)
+    _finish()
+    began, done = time.perf_counter(), 0
+    while done < STEPS or time.perf_counter() - began < SPENT:
+        step(WARM + done)
+        done += 1
+    _finish()
+    return (time.perf_counter() - began) / done
+
+
+def _finish() -> None:
+    """Wait for what was only started."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def _plain(plan: Plan, seeds: list[int]) -> float:
