@@ -298,9 +298,9 @@ def few_digits(model) -> Setup:
     return Setup(
         data=digits.subset(torch.arange(600)),
         model=model,
-        optimizer=partial(torch.optim.AdamW, lr=5e-3),
+        optimizer=partial(torch.optim.AdamW, lr=1e-2),
         epochs=3,
-        batch_size=50,
+        batch_size=20,
         metric="loss",
     )
 

@@ -27,14 +27,16 @@ from nomagic.words import Recipe, Step, Verdict
 class Checking:
     """One recipe check.
 
-    ``contests`` are those of the winners and ``judged`` what their trials said; ``screening`` and
-    ``pairs`` are the seeds, ``glimpse`` the one of the networks that tricks look at. ``agree``
-    stores which winners there is time for and with how many pairs, or returns what was stored.
+    ``contests`` are those of the winners and ``judged`` what their trials said on the seeds
+    ``tried``; ``screening`` and ``pairs`` are the fresh seeds, ``glimpse`` the one of the networks
+    that tricks look at. ``agree`` stores which winners there is time for and with how many pairs,
+    or returns what was stored.
     """
 
     runner: Runner
     contests: Mapping[str, Contest]
     judged: Mapping[str, Judgement]
+    tried: Sequence[int]
     screening: Sequence[int]
     pairs: Sequence[int]
     glimpse: int
@@ -178,7 +180,9 @@ class Checking:
         judged = self.found.get(name)
         if judged is None or not judged.pairs:
             reason = self.reasons.get(name, "not yet checked on fresh seeds")
-            trial = verdicts.verdict(self.contests[name], self.judged[name], (), context)
+            known = self.judged[name]
+            rows = self.tried[: known.pairs]
+            trial = verdicts.verdict(self.contests[name], known, rows, context)
             return replace(trial, reason=reason)
         found = verdicts.verdict(self.without[name], judged, self.pairs[: judged.pairs], context)
         before = self.judged[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,8 @@ Ending = Literal["", "finished", "out of time", "interrupted"]
 
 STAGES = ("glimpse", "screening", "trial", "recipe screening", "recipe check")
 """What seeds are for; each stage has its own."""
+TIMED = 4
+"""Runs of the baseline that are timed for the plan."""
 
 
 def seeds(first: int, stage: str, count: int) -> list[int]:
@@ -47,7 +50,9 @@ class Ask:
 
     ``everything`` takes all arms, even if there is no time to finish; ``extend`` declares the
     extension of a plan that left arms open; ``discoveries`` controls the false discovery rate
-    instead of the family-wise error. ``deadline`` is on the clock of `time.monotonic`.
+    instead of the family-wise error. ``deadline`` is on the clock of `time.monotonic`; if it is not
+    ``strict``, what was planned for it is carried through, however long that takes, so that
+    the same plan always has the same result.
     """
 
     practices: tuple[Practice, ...]
@@ -56,6 +61,7 @@ class Ask:
     everything: bool = True
     extend: bool = False
     discoveries: bool = False
+    strict: bool = True
     seed: int = 0
 
 
@@ -128,14 +134,18 @@ class Trying:
             yield "open arms can be given as many pairs again, once: --extend"
 
     def _stages(self) -> None:
-        self.runner.deadline = self.ask.deadline
+        self.runner.deadline = self._end()
         self._screen()
         self._replan()
         late = self._ran_out()
-        self.runner.deadline = self.ask.deadline
+        self.runner.deadline = self._end()
         self._check()
         if late:
             raise OutOfTimeError
+
+    def _end(self) -> float:
+        """When what is planned must be over."""
+        return self.ask.deadline if self.ask.strict else math.inf
 
     def _ran_out(self) -> bool:
         """All lots of pairs; whether the time for them was over before."""
@@ -196,7 +206,7 @@ class Trying:
     def _timed(self) -> float:
         """Seconds of a run, from those that screening begins with."""
         baseline = self.runner.variant(self.plan.setup)
-        rows = self.seeds("screening", budget.screening(budget.PAIRS[-1]))
+        rows = self.seeds("screening", TIMED)
         self.runner.finish([(baseline, rows)])
         if baseline.broken:
             raise TrialError(f"a run of the setup raised: {baseline.broken}")
@@ -288,7 +298,7 @@ class Trying:
             if not live:
                 return
             rows = self.seeds("trial", look)
-            self.runner.deadline = self.ask.deadline - self._reserve()
+            self.runner.deadline = self._end() - self._reserve()
             self._say(f"pairs {look - LOT + 1} to {look} of {self.scheme.pairs}")
             self.runner.finish([(one.baseline, rows) for one in live])
             self.runner.finish([(one.arm, rows) for one in live])
@@ -350,6 +360,7 @@ class Trying:
             runner=self.runner,
             contests=won,
             judged={name: self.judged[name] for name in won},
+            tried=self.seeds("trial", max((*self.looks, *self.extension))),
             screening=self.seeds("recipe screening", self.scheme.screening),
             pairs=self.seeds("recipe check", min(self.scheme.pairs, budget.CHECKED[0])),
             glimpse=self.seeds("glimpse", 1)[0],
