@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import torch
 from nomagic import described
 from nomagic.datasets import Data
 from nomagic.engine import lasting, plain, stacked
-from nomagic.engine.choose import choose
 from nomagic.engine.draws import generator, stream
 from nomagic.engine.lasting import Result
 from nomagic.engine.plan import Plan
@@ -85,57 +85,83 @@ class Case:
         """What `Stage.change` says to make this of the setup as it is now."""
         return described.changes(setup, self.setup)
 
+    def pace(self, name: str, plan: Plan) -> Pace:
+        """How the members of a plan train fastest, measured once for this name."""
+        return Pace(**self.ledger.decide(f"{name}.pace", lambda: asdict(measured(plan, self.seed))))
+
     def train(self, name: str, plan: Plan) -> Result:
         """Train all members of a plan, going on from what was trained before under this name."""
-        together = plan.setup.members > 1 and self.ledger.decide(
-            f"{name}.together", lambda: faster_together(plan)
-        )
-        file = self.ledger.file(f"{name}.safetensors")
-        epochs = plan.setup.epochs
-        every = self.ledger.decide(f"{name}.every", lambda: max(1, round(EVERY / _epoch(plan))))
+        pace, epochs = self.pace(name, plan), plan.setup.epochs
 
         def tell(done: int, _: Any) -> None:
             self.tell(f"epoch {done} of {epochs}")
 
-        return lasting.train(plan, self.seed, file, together=together, tell=tell, every=every)
+        with threads(pace.threads):
+            return lasting.train(
+                plan,
+                self.seed,
+                self.ledger.file(f"{name}.safetensors"),
+                together=pace.together,
+                tell=tell,
+                every=max(1, round(EVERY / max(pace.epoch, 1e-6))),
+            )
 
 
 EVERY = 1.0
 """Seconds of training between two checkpoints, at least; an epoch is never cut."""
-
-
-def faster_together(plan: Plan) -> bool:
-    """Whether the members of a plan train faster stacked, by measurement."""
-    return choose(replace_members(plan, 1), plan.setup.members).how in ("stacked", "stacks")
-
-
-def replace_members(plan: Plan, members: int) -> Plan:
-    """The same plan for another number of networks."""
-    return Plan(replace(plan.setup, members=members), plan.data)
-
-
-def epoch_seconds(plan: Plan, seed: int = 0) -> float:
-    """What an epoch of all members takes, scoring included, from a few steps."""
-    return _epoch(plan, seed)
-
-
-def _epoch(plan: Plan, seed: int = 0) -> float:
-    members = plan.members([seed])
-    if len(members) > 1 and not stacked.reason_against(plan):
-        spent, steps = _stacked(plan, seed), plan.steps(members[0]) / plan.setup.epochs
-        return spent * steps * SCORING
-    run = plain.Running(plan, members[0])
-    run.scheduler = None  # it may count the steps of the training
-    batches = plan.batches(members[0], 0)
-    spent = _median(lambda i: run.step(batches[i % len(batches)]))
-    return spent * len(batches) * len(members) * SCORING
-
-
 SCORING = 1.3
 """An epoch takes so much longer than its steps: the held-out part is scored."""
 
 
-def _stacked(plan: Plan, seed: int) -> float:
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The fastest way to train the members of a plan, and the seconds of an epoch of them all.
+
+    ``threads`` are those of torch: with small networks one is often faster, above all where other
+    programs want the cores, too. ``together`` says that the members are stacked.
+    """
+
+    threads: int
+    together: bool
+    epoch: float
+
+
+def measured(plan: Plan, seed: int) -> Pace:
+    """Time a few steps of each way."""
+    members = plan.members([seed])
+    steps = plan.steps(members[0]) / plan.setup.epochs * SCORING
+    stackable = len(members) > 1 and not stacked.reason_against(plan)
+    found: list[Pace] = []
+    for count in sorted({1, torch.get_num_threads()}):
+        with threads(count):
+            found.append(Pace(count, False, _alone(plan, seed) * steps * len(members)))
+            if stackable:
+                found.append(Pace(count, True, _together(plan, seed) * steps))
+    return min(found, key=lambda pace: pace.epoch)
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Generator[None]:
+    """So many threads for torch; afterwards as it was."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _alone(plan: Plan, seed: int) -> float:
+    """Seconds of a step of one member."""
+    member = plan.members([seed])[0]
+    run = plain.Running(plan, member)
+    run.scheduler = None  # it may count the steps of the training
+    batches = plan.batches(member, 0)
+    return _median(lambda i: run.step(batches[i % len(batches)]))
+
+
+def _together(plan: Plan, seed: int) -> float:
+    """Seconds of a step of all members at once."""
     members = plan.members([seed])
     with stacked.mapped():
         run = stacked.Running(plan, stacked.build(plan, members))

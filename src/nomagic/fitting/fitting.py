@@ -17,7 +17,7 @@ from nomagic.engine import scores
 from nomagic.engine.draws import seeded
 from nomagic.engine.plan import Plan
 from nomagic.fitting import saved
-from nomagic.fitting.case import Case, FitError, Wish, apart
+from nomagic.fitting.case import Case, FitError, Wish, apart, threads
 from nomagic.fitting.export import Kind, export
 from nomagic.fitting.fitted import Scaling
 from nomagic.fitting.ledger import Ledger
@@ -158,7 +158,7 @@ class Fitting:
         self._say(name)
         began = time.monotonic()
         case = self.case(name)
-        with seeded(self.wish.seed):
+        with seeded(self.wish.seed), threads(case.pace("data", self.plan).threads):
             stage = STAGES[name][0](case)
         return self.ledger.keep(replace(stage, seconds=time.monotonic() - began))
 

@@ -67,7 +67,7 @@ class Ledger:
         if name not in self._decided:
             self._decided[name] = json.loads(json.dumps(make()))
             self._write()
-        return self._decided[name]
+        return copy.deepcopy(self._decided[name])
 
     def known(self, name: str) -> Any:
         """What was decided under this name, or None."""

@@ -242,6 +242,8 @@ def _plain(fit: Fit) -> tuple[str, bool | None]:
         ends = f" ({_interval(score['gain low'], score['gain high'], fit.points, '')})"
     if score.get("gain low", score["gain"]) > 0:
         return f"{said}; this one is {gain} better{ends}.", True
+    if score.get("gain high", 0.0) < 0:
+        return f"{said}; this one is {gain} worse{ends}: use the plain model.", False
     tie = "which may be chance: the plain model does as well"
     return f"{said}; this one is {gain} {worse}{ends}, {tie}.", False
 

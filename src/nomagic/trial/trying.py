@@ -61,8 +61,8 @@ class Ask:
     everything: bool = True
     extend: bool = False
     discoveries: bool = False
-    strict: bool = True
     seed: int = 0
+    strict: bool = True
 
 
 class Trying:

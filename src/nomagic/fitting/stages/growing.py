@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nomagic.engine.choose import choose
 from nomagic.fitting import growth
-from nomagic.fitting.case import Case, affordable, epoch_seconds
+from nomagic.fitting.case import Case, affordable, measured
 from nomagic.words import Stage
 
 FEWEST, SEEDS = 2, 4
@@ -18,7 +18,7 @@ def run(case: Case) -> Stage:
     epochs = case.ledger.decide(
         "growth.epochs",
         lambda: affordable(
-            case.seconds / trainings, epoch_seconds(plan, case.seed), FEWEST, plan.setup.epochs
+            case.seconds / trainings, measured(plan, case.seed).epoch, FEWEST, plan.setup.epochs
         ),
     )
     if not epochs:

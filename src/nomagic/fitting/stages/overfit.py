@@ -20,7 +20,7 @@ from nomagic.engine import plain, scores
 from nomagic.engine.lasting import Curves
 from nomagic.engine.plan import Plan
 from nomagic.fitting import diagnosis, noise
-from nomagic.fitting.case import Case, FitError, affordable, epoch_seconds
+from nomagic.fitting.case import Case, FitError, affordable
 from nomagic.fitting.diagnosis import Diagnosis, diagnose
 from nomagic.fitting.stages import squeeze
 from nomagic.fitting.stages.baselines import told
@@ -122,10 +122,7 @@ def _climb(case: Case, rungs: Sequence[Rung]) -> Iterator[Trained]:
     for number, rung in enumerate(rungs):
         case.tell(rung.name)
         plan = Plan(replace(setup_of(case, rung), epochs=epochs), case.data)
-        cost = case.ledger.decide(
-            f"overfit.{number}.seconds", lambda p=plan: epochs * epoch_seconds(p, case.seed)
-        )
-        spent += cost
+        spent += epochs * case.pace(f"overfit.{number}", plan).epoch
         if number > 1 and spent > case.seconds:
             return
         one = _train(case, number, rung, plan)
@@ -141,9 +138,10 @@ def _epochs(case: Case, rungs: Sequence[Rung]) -> int:
     """As usual, or as many as leave time for some rungs; networks that have hardly begun to learn
     cannot be compared.
     """
-    plan = Plan(setup_of(case, rungs[min(1, len(rungs) - 1)]), case.data)
+    first = min(1, len(rungs) - 1)
+    plan = Plan(setup_of(case, rungs[first]), case.data)
     seconds = case.seconds * (1 if len(rungs) == 1 else SHARE)
-    most, epoch = plan.setup.epochs, epoch_seconds(plan, case.seed)
+    most, epoch = plan.setup.epochs, case.pace(f"overfit.{first}", plan).epoch
     least = math.ceil(LEAST * most)
     fewest = least if least * epoch < case.seconds / 2 else 1
     return max(fewest, affordable(seconds, epoch, 1, most))

@@ -6,7 +6,6 @@ checked on fresh seeds. Ensembles and learning rates are left to later stages.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -66,12 +65,9 @@ def _trial(case: Case) -> Trial:
     store = _Planned(case.ledger)
     try:
         deadline = time.monotonic() + case.seconds
-        ask = Ask(tuple(_practices()), deadline, everything=False, seed=case.seed)
-        trying = Trying(
-            case.plan(members=1, patience=None), ask, store, lambda t: case.tell(t.phase)
-        )
-        trying.ask = replace(ask, deadline=math.inf)
-        return trying.run()
+        ask = Ask(tuple(_practices()), deadline, everything=False, strict=False, seed=case.seed)
+        plan = case.plan(members=1, patience=None)
+        return Trying(plan, ask, store, lambda trial: case.tell(trial.phase)).run()
     finally:
         store.close()
 

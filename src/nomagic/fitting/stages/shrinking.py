@@ -14,7 +14,7 @@ from typing import Any
 
 from nomagic.engine.plan import Plan
 from nomagic.fitting import saved, shrink
-from nomagic.fitting.case import Case, FitError, affordable, epoch_seconds
+from nomagic.fitting.case import Case, FitError, affordable, measured
 from nomagic.fitting.fitted import Fitted
 from nomagic.fitting.shrink import Candidate, Frontier, ShrinkError
 from nomagic.fitting.stages import squeeze
@@ -90,7 +90,7 @@ def _students(case: Case) -> dict[str, Plan]:
 
 def _epochs(case: Case, plan: Plan) -> int:
     seconds = SHARE * case.seconds
-    return affordable(seconds, epoch_seconds(plan, case.seed), LEAST, plan.setup.epochs)
+    return affordable(seconds, measured(plan, case.seed).epoch, LEAST, plan.setup.epochs)
 
 
 def _smaller(case: Case) -> tuple[Rung, ...]:

@@ -15,7 +15,7 @@ from nomagic.engine import plain
 from nomagic.engine.lasting import Curves, Result
 from nomagic.engine.plan import Plan
 from nomagic.fitting import noise
-from nomagic.fitting.case import Case, FitError, affordable, epoch_seconds
+from nomagic.fitting.case import Case, FitError, affordable
 from nomagic.fitting.stages import baselines
 from nomagic.fitting.stages.baselines import told
 from nomagic.parts.presets import defaults
@@ -38,7 +38,7 @@ def _epochs(case: Case, plan: Plan) -> int:
     if described.ours(plan.setup.model):
         usual = defaults(plan.form, len(plan.part(case.seed).train))["epochs"]
         most = max(most, round(LONGER * usual / 2))
-    return affordable(case.seconds, epoch_seconds(plan, case.seed), 1, most) or 1
+    return affordable(case.seconds, case.pace("squeeze", plan).epoch, 1, most) or 1
 
 
 def trained(case: Case) -> tuple[Plan, Result]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from nomagic.fitting import transfer, tuning
-from nomagic.fitting.case import Case, FitError, epoch_seconds
+from nomagic.fitting.case import Case, FitError, measured
 from nomagic.fitting.transfer import Proposal
 from nomagic.fitting.tuning import ARMS, Tuning
 from nomagic.parts import trunk
@@ -54,7 +54,7 @@ def _given(case: Case, file: Path) -> Stage:
     except TrunkError as error:
         raise FitError(str(error)) from error
     arms = [arm for arm in ARMS if arm.name in PLAIN]
-    cost = epoch_seconds(plan, case.seed) * plan.setup.epochs * SEEDS * (len(arms) + 1)
+    cost = measured(plan, case.seed).epoch * plan.setup.epochs * SEEDS * (len(arms) + 1)
     if case.ledger.decide("transfer.compared", lambda: cost < case.seconds):
         seeds = [case.seed * 1_000_000 + 500_000 + i for i in range(SEEDS)]
         stage = tuning.compare(
