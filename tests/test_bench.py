@@ -73,3 +73,35 @@ def test_an_unknown_program_is_named() -> None:
     assert done.returncode == 2
     assert "nonsense" in done.stderr
     assert "tiny_mlp" in done.stderr
+
+
+@pytest.mark.slow
+def test_models_in_the_same_time_give_a_table(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "bench" / "fit.py"), "--quick", "--out", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "--sets", "wine", "--peers", "nomagic,mlp,trees"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    rows = json.loads((tmp_path / "fit.json").read_text())
+    assert [row["peer"] for row in rows] == ["nomagic", "mlp", "trees"]
+    for row in rows:
+        assert "reason" not in row
+        assert 0 <= row["value"] <= 100
+        assert row["start"] > 0, "imports are told apart"
+    assert rows[-1]["value"] > 80, "one configuration of the trees is always finished"
+    page = (tmp_path / "fit.md").read_text()
+    assert "| wine | accuracy, % | 4 | 1 |" in page
+    assert "- wine: " in page, "ours is held against the best of the others"
+
+
+def test_an_unknown_data_set_is_named() -> None:
+    command = [sys.executable, str(ROOT / "bench" / "fit.py"), "--sets", "nonsense"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "nonsense" in done.stderr
+    assert "california-housing" in done.stderr
