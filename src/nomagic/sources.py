@@ -106,6 +106,7 @@ SOURCES: dict[str, Source] = {
         "evidence",
         "arXiv:1606.02228",
     ),
+    "KO15": Source("Ko et al. 2015, Audio Augmentation for Speech Recognition", "paper"),
     "LI18": Source(
         "Li et al. 2018, Understanding the Disharmony between Dropout and Batch Normalization",
         "evidence",

@@ -58,6 +58,12 @@ def augmented(model: nn.Module, sample: Tensor, steps: Sequence[Step]) -> nn.Mod
     return nn.Sequential(layer, model)
 
 
+def varied(model: nn.Module, *kinds: type) -> bool:
+    """Whether a network has a layer that varies its inputs by a step of one of these kinds."""
+    layers = [module for module in model.modules() if isinstance(module, Augment)]
+    return any(isinstance(step, kinds) for layer in layers for step in layer.steps)
+
+
 def sensible(form: Form, x: Tensor) -> tuple[Step, ...]:
     """Steps that hardly ever change what an input means; none where none are known.
 
