@@ -92,11 +92,12 @@ class Trying:
         self.recipe = Recipe(plan.setup.name or plan.data.name, plan.metric)
         self.checked: dict[str, Verdict] = {}
         self.scheme = Scheme((), 0, 0, "plain", 0.0)
-        _check_baseline(plan, ask.seed)
-        seed = self.seeds("glimpse", 1)[0]
-        seen = arms.glimpse(plan, seed)
-        self.context = verdicts.context(plan, seen)
-        found, self.settled = arms.candidates(plan, ask.practices, seen, seed)
+        with arms.one_thread():
+            _check_baseline(plan, ask.seed)
+            seed = self.seeds("glimpse", 1)[0]
+            seen = arms.glimpse(plan, seed)
+            self.context = verdicts.context(plan, seen)
+            found, self.settled = arms.candidates(plan, ask.practices, seen, seed)
         if not ask.everything:
             found = arms.varied(found, partial(load, other=plan.setup))
         self.runner = Runner(plan, store, self._say)
