@@ -240,7 +240,7 @@ class Lightning(Loop):
                 return F.cross_entropy(self.net(batch[0]), batch[1])
 
             def configure_optimizers(self) -> Any:
-                return ADAM(self.parameters())
+                return torch.optim.Adam(self.parameters(), lr=1e-3 * plan.setup.rate)
 
         module = Module()
         trainer = lightning.Trainer(
