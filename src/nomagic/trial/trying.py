@@ -34,8 +34,8 @@ Ending = Literal["", "finished", "out of time", "interrupted"]
 
 STAGES = ("glimpse", "screening", "trial", "recipe screening", "recipe check")
 """What seeds are for; each stage has its own."""
-TIMED = 4
-"""Runs of the baseline that are timed for the plan."""
+TIMED = LOT
+"""Runs of the baseline that are timed for the plan, at once, as those of a lot."""
 
 
 def seeds(first: int, stage: str, count: int) -> list[int]:
@@ -83,6 +83,7 @@ class Trying:
         self.plan, self.ask, self.store, self.tell = plan, ask, store, tell
         self.began, self.phase = time.monotonic(), "looking at the setup"
         self.remarks: list[str] = []
+        self.offered: list[Candidate] = []
         self.found: list[Candidate] = []
         self.settled: list[Verdict] = []
         self.contests: dict[str, Contest] = {}
@@ -127,7 +128,13 @@ class Trying:
         return self.trial(ending)
 
     def _next(self, ending: Ending) -> Iterator[str]:
-        """What can be done about arms that are still open."""
+        """What can be done about arms that were left out or are still open."""
+        left = [one.arm.name for one in self.offered if one.name not in self.scheme.arms]
+        if left:
+            yield (
+                f"left out for lack of time: {', '.join(left)}; name them, or take all with --all "
+                "and a larger budget"
+            )
         if ending != "finished":
             if self.store.kept:
                 yield "the same command goes on from here; finished runs are kept"
@@ -137,7 +144,8 @@ class Trying:
     def _stages(self) -> None:
         self.runner.deadline = self._end()
         self._screen()
-        self._replan()
+        if self._replan():
+            self._screen()
         late = self._ran_out()
         self.runner.deadline = self._end()
         self._check()
@@ -168,7 +176,7 @@ class Trying:
 
     def _plan_arms(self, found: Sequence[Candidate]) -> None:
         """Make or find the plan; keep the arms that are in it."""
-        self.found = list(found)
+        self.offered = list(found)
         self._take(Scheme.of(self._agreed("", lambda: self._measured(found).plain())))
         self.runner.how, self.runner.seconds = self.scheme.how, self.scheme.seconds
 
@@ -182,14 +190,8 @@ class Trying:
         """Follow a plan: its looks, and the arms that are in it."""
         self.scheme, self.looks = scheme, lots(scheme.pairs)
         self.extension = self._extension()
-        left = [one.arm.name for one in self.found if one.name not in scheme.arms]
-        self.found = [one for one in self.found if one.name in scheme.arms]
+        self.found = [one for one in self.offered if one.name in scheme.arms]
         self.contests = {name: one for name, one in self.contests.items() if name in scheme.arms}
-        if left:
-            self.remarks.append(
-                f"left out for lack of time: {', '.join(left)}; name them, or take all with --all "
-                "and a larger budget"
-            )
 
     def _measured(self, found: Sequence[Candidate]) -> Scheme:
         """A plan from what runs take: a few steps choose the engine, then a few runs are timed."""
@@ -233,17 +235,22 @@ class Trying:
         pairs = self.scheme.pairs
         return lots(declared["lots"] * pairs, after=pairs) if declared else ()
 
-    def _replan(self) -> None:
-        """Plan the pairs anew, now that the runs of screening tell what each arm takes."""
+    def _replan(self) -> bool:
+        """Plan anew, now that the runs of screening tell what they take; True: arms came in."""
+        before = set(self.scheme.arms)
         self._take(Scheme.of(self._agreed("pairs", lambda: self._rescheduled().plain())))
+        return not before.issuperset(self.scheme.arms)
 
     def _rescheduled(self) -> Scheme:
-        scheme = self.scheme
+        """A plan for the time that is left; arms that were not screened yet are at its end."""
+        scheme, everything = self.scheme, self.ask.everything
+        run = self.runner.variant(self.plan.setup).seconds
         baselines = {one.baseline.name: one.baseline for one in self.contests.values()}
-        unit = self.runner.variant(self.plan.setup).seconds
-        loads = [Load("", one.seconds / unit, 0, baseline=True) for one in baselines.values()]
-        loads += [Load(name, one.arm.seconds / unit, 0) for name, one in self.contests.items()]
-        left, everything = self.ask.deadline - time.monotonic(), self.ask.everything
+        loads = [Load("", one.seconds / run, 0, baseline=True) for one in baselines.values()]
+        loads += [Load(name, one.arm.seconds / run, 0) for name, one in self.contests.items()]
+        waiting = [one for one in self.offered if one.name not in self.contests]
+        loads += [one for one in self._loads(waiting) if not one.baseline]
+        left, unit = self.ask.deadline - time.monotonic(), min(run, scheme.seconds / budget.SLACK)
         try:
             found = budget.scheme(loads, left, unit, scheme.how, everything=everything)
         except BudgetError:
