@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -106,6 +107,17 @@ def test_cycles_end():
     loop: list[object] = [1]
     loop.append(loop)
     assert len(fingerprint(loop)) == 32
+
+
+CONTEXT: ContextVar[int] = ContextVar("context", default=1)
+
+
+def in_a_context(x: int) -> int:
+    return x + CONTEXT.get()
+
+
+def test_variables_of_a_context_have_a_name() -> None:
+    assert len(fingerprint(in_a_context)) == 32
 
 
 def test_what_has_no_content_has_no_name(tmp_path: Path):

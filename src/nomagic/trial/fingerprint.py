@@ -7,6 +7,7 @@ bytes. Nothing is called and nothing is pickled.
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import hashlib
 import importlib.metadata
@@ -194,6 +195,10 @@ class _Walk:
     def _property(self, value: property) -> None:
         self._all((value.fget, value.fset, value.fdel))
 
+    def _variable(self, value: contextvars.ContextVar[Any]) -> None:
+        """What is set while something goes on counts by its name."""
+        self._say("context", value.name)
+
     def _object(self, value: Any) -> None:
         """Any other object: how it would be built again."""
         try:
@@ -219,6 +224,7 @@ class _Walk:
         (type, _class),
         ((staticmethod, classmethod), _wrapped),
         (property, _property),
+        (contextvars.ContextVar, _variable),
     )
 
 

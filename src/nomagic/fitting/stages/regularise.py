@@ -30,10 +30,14 @@ def run(case: Case) -> Stage:
     """The setup with what helps."""
     if case.wish.recipe is not None:
         return _given(case, case.wish.recipe)
+    reason = case.ledger.known("regularise.none")
     try:
-        trial = _trial(case)
+        trial = None if reason else _trial(case)
     except (BudgetError, TrialError) as error:
-        return Stage("regularise", skipped=f"no trial of tricks: {error}")
+        reason = _decided(case, error)
+        trial = None
+    if trial is None:
+        return Stage("regularise", skipped=f"no trial of tricks: {reason}")
     if trial.ending == "interrupted":
         raise KeyboardInterrupt
     setup, used = _followed(case, trial.recipe)
@@ -41,6 +45,11 @@ def run(case: Case) -> Stage:
     numbers = {"pairs": trial.pairs, "tricks": [_numbers(one) for one in _tried(trial)]}
     pictures = tuple(_pictures(trial))
     return Stage("regularise", says, numbers, pictures, case.change(setup))
+
+
+def _decided(case: Case, error: Exception) -> str:
+    """Why there is no trial; it stays so when there is more time after a kill."""
+    return case.ledger.decide("regularise.none", lambda: str(error))
 
 
 def _given(case: Case, recipe: Recipe) -> Stage:
