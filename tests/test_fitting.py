@@ -108,7 +108,7 @@ def test_until_and_from(own: Path, tmp_path: Path) -> None:
 
 
 def test_the_built_in_ladder_grows_a_network(tmp_path: Path) -> None:
-    fit = run.run("wine", budget="10s", out=tmp_path / "out", until="overfit", **QUICK)
+    fit = run.run("wine", budget="60s", out=tmp_path / "out", until="overfit", **QUICK)
     found = stages(fit)["overfit"]
     names = [rung["network"] for rung in found.numbers["rungs"]]
     assert names[0] == "linear"
@@ -255,3 +255,11 @@ def test_killed_at_ten_moments_the_same_model_comes_out(own: Path, tmp_path: Pat
     assert kills >= 3, "it was hardly ever killed"
     subprocess.run(command(own, killed), check=True, env=env, capture_output=True)
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_with_little_time_a_network_is_taken_untried(tmp_path: Path) -> None:
+    fit = run.run("digits", budget="1s", out=tmp_path / "out", until="overfit", **QUICK)
+    found = stages(fit)["overfit"]
+    assert found.numbers["rungs"] == []
+    assert "no time to compare" in found.says[1]
+    assert "model" in found.change

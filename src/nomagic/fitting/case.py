@@ -19,6 +19,7 @@ from nomagic.engine.draws import generator, stream
 from nomagic.engine.lasting import Result
 from nomagic.engine.plan import Plan
 from nomagic.fitting.ledger import Ledger
+from nomagic.trial.budget import spoken
 from nomagic.words import Recipe, Setup, Stage
 
 STEPS = 4
@@ -55,7 +56,8 @@ class Case:
 
     ``base`` is the setup as the user gave it, ``setup`` as the stages so far have made it, ``data``
     what they may see and ``test`` what only the last one may. ``stages`` is the evidence so far,
-    ``seconds`` the time for this stage. ``tell`` says what goes on.
+    ``seconds`` the time for this stage, ``left`` for it and all after it. ``tell`` says what goes
+    on.
     """
 
     base: Setup
@@ -66,6 +68,7 @@ class Case:
     wish: Wish
     stages: tuple[Stage, ...] = ()
     seconds: float = 60.0
+    left: float = 60.0
     tell: Callable[[str], None] = field(default=lambda _: None)
 
     @property
@@ -88,6 +91,19 @@ class Case:
     def pace(self, name: str, plan: Plan) -> Pace:
         """How the members of a plan train fastest, measured once for this name."""
         return Pace(**self.ledger.decide(f"{name}.pace", lambda: asdict(measured(plan, self.seed))))
+
+    def lacks(self, name: str, trainings: int) -> str:
+        """Why there is no time for so many trainings of the setup as it is now; else empty."""
+
+        def reason() -> str:
+            plan = self.plan(members=1, patience=None)
+            one = self.pace(f"{name}.one", plan).epoch * plan.setup.epochs
+            if trainings * one <= self.seconds:
+                return ""
+            need = f"{trainings} trainings of {spoken(one)} each"
+            return f"it takes {need} at least, and there are {spoken(self.seconds)} for it"
+
+        return self.ledger.decide(f"{name}.lacks", reason)
 
     def train(self, name: str, plan: Plan) -> Result:
         """Train all members of a plan, going on from what was trained before under this name."""

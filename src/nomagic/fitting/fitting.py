@@ -47,7 +47,7 @@ STAGES: dict[str, tuple[Run, float]] = {
     "regularise": (regularise.run, 25),
     "transfer": (transferring.run, 10),
     "tune": (tune.run, 15),
-    "squeeze": (squeeze.run, 30),
+    "squeeze": (squeeze.run, 60),
     "shrink": (shrinking.run, 8),
     "growth": (growing.run, 8),
     "trust": (final.trust, 3),
@@ -173,6 +173,7 @@ class Fitting:
             wish=self.wish,
             stages=tuple(self.stages),
             seconds=self._seconds(name),
+            left=max(1.0, self.ask.seconds - (time.monotonic() - self.began)),
             tell=lambda what: self._say(f"{name} · {what}"),
         )
 

@@ -33,8 +33,10 @@ STEPS, HEART = 300, 0.1
 """Steps in which one batch must be learnt by heart, and the share of its loss that may be left."""
 PATIENCE = 2
 """Rungs in a row without a gain after which no larger one is tried."""
-LEAST = 0.25
-"""The part of the usual epochs that a network is trained at least, where half the time allows."""
+LEAST, ENOUGH = 0.25, 0.5
+"""The parts of the usual epochs in which a network can be judged, and in which it is trained well
+enough.
+"""
 SHARE = 0.15
 """The part of the stage's time that the first network after the linear one may take."""
 FIELDS = ("model", "optimizer", "schedule", "batch_size", "epochs", "inputs")
@@ -71,6 +73,9 @@ def run(case: Case) -> Stage:
     """Climb, choose, and say what the curves of the chosen network mean."""
     rungs = _rungs(case)
     steps, left = _heart(case, rungs[-1 if len(rungs) == 1 else 1])
+    untried = case.ledger.decide("overfit.untried", lambda: _untried(case, rungs))
+    if untried is not None:
+        return _taken(case, rungs[untried], steps, left)
     climbed = list(_climb(case, rungs))
     if not climbed:
         raise FitError("no network could be trained: the loss was not finite in the first epoch")
@@ -112,6 +117,40 @@ def setup_of(case: Case, rung: Rung) -> Setup:
     return replace(case.setup, **(usual | chosen))
 
 
+def _untried(case: Case, rungs: Sequence[Rung]) -> int | None:
+    """Where there is no time to compare networks, the largest that can be trained well enough in
+    what is left; None where there is time.
+    """
+    if len(rungs) == 1 or _least(case, rungs[1], 1) < case.seconds:
+        return None
+    for number in range(2, len(rungs)):
+        plan = Plan(setup_of(case, rungs[number]), case.data)
+        epoch = case.pace(f"overfit.{number}", plan).epoch / MEMBERS
+        if epoch * ENOUGH * plan.setup.epochs > case.left / 2:
+            return number - 1
+    return len(rungs) - 1
+
+
+def _least(case: Case, rung: Rung, number: int) -> float:
+    """Seconds of the shortest training by which a rung can be judged."""
+    plan = Plan(setup_of(case, rung), case.data)
+    return math.ceil(LEAST * plan.setup.epochs) * case.pace(f"overfit.{number}", plan).epoch
+
+
+def _taken(case: Case, rung: Rung, steps: int, left: float) -> Stage:
+    """A rung that was not compared with others."""
+    setup = setup_of(case, rung)
+    kept = {name: getattr(setup, name) for name in FIELDS}
+    kept["epochs"] = math.ceil(ENOUGH * setup.epochs)
+    taken = (
+        f"There is no time to compare networks: {rung.name} is taken, the largest that can be "
+        "trained well enough in what is left."
+    )
+    numbers = {"one batch": {"steps": steps, "loss left": left}, "rungs": [], "chosen": rung.name}
+    changed = replace(case.setup, **kept)
+    return Stage("overfit", (_batch(steps, left), taken), numbers, change=case.change(changed))
+
+
 def _climb(case: Case, rungs: Sequence[Rung]) -> Iterator[Trained]:
     """Train one rung after the other, all equally long, until larger ones bring nothing or take
     too long.
@@ -142,8 +181,7 @@ def _epochs(case: Case, rungs: Sequence[Rung]) -> int:
     plan = Plan(setup_of(case, rungs[first]), case.data)
     seconds = case.seconds * (1 if len(rungs) == 1 else SHARE)
     most, epoch = plan.setup.epochs, case.pace(f"overfit.{first}", plan).epoch
-    least = math.ceil(LEAST * most)
-    fewest = least if least * epoch < case.seconds / 2 else 1
+    fewest = 1 if len(rungs) == 1 else math.ceil(LEAST * most)
     return max(fewest, affordable(seconds, epoch, 1, most))
 
 
@@ -263,14 +301,7 @@ def _says(
     steps: int,
     left: float,
 ) -> Iterator[str]:
-    if left < HEART:
-        yield f"One batch is known by heart after {steps} steps: the training can learn."
-    else:
-        yield (
-            f"After {STEPS} steps on one batch {100 * left:.0f} % of its first loss are left: a "
-            "network that cannot learn one batch by heart has a fault in model, loss or rate; "
-            "`nomagic check` looks for it."
-        )
+    yield _batch(steps, left)
     plan = chosen.plan
     if len(rungs) == 1:
         value = told(plan, chosen.value)
@@ -282,6 +313,16 @@ def _says(
         f"smallest that no other beats by more than the noise: {plan.metric} "
         f"{told(plan, chosen.value)} on validation samples, {told(plan, chosen.seen)} on training "
         "samples."
+    )
+
+
+def _batch(steps: int, left: float) -> str:
+    if left < HEART:
+        return f"One batch is known by heart after {steps} steps: the training can learn."
+    return (
+        f"After {STEPS} steps on one batch {100 * left:.0f} % of its first loss are left: a "
+        "network that cannot learn one batch by heart has a fault in model, loss or rate; "
+        "`nomagic check` looks for it."
     )
 
 

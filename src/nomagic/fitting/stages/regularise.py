@@ -22,6 +22,8 @@ from nomagic.trial.store import Store
 from nomagic.trial.trying import Ask, Trying
 from nomagic.words import Picture, Practice, Recipe, Series, Setup, Stage, Trial, Verdict
 
+TRAININGS = 24
+"""Trainings of the shortest trial, with two at a time."""
 LATER = frozenset({"ensemble", "learning-rate-first"})
 """Practices that have a stage of their own."""
 
@@ -30,7 +32,7 @@ def run(case: Case) -> Stage:
     """The setup with what helps."""
     if case.wish.recipe is not None:
         return _given(case, case.wish.recipe)
-    reason = case.ledger.known("regularise.none")
+    reason = case.lacks("regularise", TRAININGS) or case.ledger.known("regularise.none")
     try:
         trial = None if reason else _trial(case)
     except (BudgetError, TrialError) as error:

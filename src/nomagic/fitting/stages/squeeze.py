@@ -25,20 +25,28 @@ LONGER = 4
 """Times the setup's epochs that are trained, at most."""
 
 
+ENOUGH = 0.5
+"""The part of a preset's usual epochs below which fewer networks are trained instead."""
+
+
 def plan_of(case: Case) -> Plan:
-    """The final training: all members, for as long as the time allows."""
-    members = max(case.wish.members, 1)
-    one = case.plan(members=members, patience=None)
-    epochs = case.ledger.decide("squeeze.epochs", lambda: _epochs(case, one))
-    return case.plan(members=members, patience=None, epochs=epochs)
+    """The final training: all members, or as many as there is time for, as long as it allows."""
+    size = case.ledger.decide("squeeze.size", lambda: _size(case))
+    return case.plan(members=size["members"], patience=None, epochs=size["epochs"])
 
 
-def _epochs(case: Case, plan: Plan) -> int:
-    most = LONGER * plan.setup.epochs
+def _size(case: Case) -> dict[str, int]:
+    """Networks and epochs: better one that has learnt than five that have hardly begun."""
+    wished = max(case.wish.members, 1)
+    plan = case.plan(members=wished, patience=None)
+    each = case.pace("squeeze", plan).epoch / wished
+    least, most = plan.setup.epochs, LONGER * plan.setup.epochs
     if described.ours(plan.setup.model):
         usual = defaults(plan.form, len(plan.part(case.seed).train))["epochs"]
-        most = max(most, round(LONGER * usual / 2))
-    return affordable(case.seconds, case.pace("squeeze", plan).epoch, 1, most) or 1
+        least, most = max(least, round(ENOUGH * usual)), max(most, round(LONGER * usual / 2))
+    members = affordable(case.seconds / max(least, 1), each, 1, wished) or 1
+    epochs = affordable(case.seconds, each * members, 1, most) or 1
+    return {"members": members, "epochs": epochs}
 
 
 def trained(case: Case) -> tuple[Plan, Result]:
@@ -72,7 +80,7 @@ def run(case: Case) -> Stage:
         "best plain model": rival,
         "lead over it": dict(zip(("value", "low", "high"), ahead, strict=True)),
     }
-    says = tuple(_says(plan, numbers))
+    says = tuple(_says(plan, numbers, case.wish.members))
     pictures = (*curves(plan, result.curves), *_members(plan, outputs, targets))
     kept = replace(case.setup, epochs=plan.setup.epochs, members=plan.setup.members, patience=None)
     return Stage("squeeze", says, numbers, pictures, case.change(kept))
@@ -104,13 +112,15 @@ def _rival(
 # -- told ---------------------------------------------------------------------------------------
 
 
-def _says(plan: Plan, numbers: dict[str, Any]) -> Iterator[str]:
+def _says(plan: Plan, numbers: dict[str, Any], wished: int) -> Iterator[str]:
     value, count = numbers["validation"], numbers["networks"]
     yield (
         f"{'One network' if count == 1 else f'{count} networks'} trained for {numbers['epochs']} "
         f"epochs, each kept at its best: {plan.metric} {told(plan, value['value'])} "
         f"({told(plan, value['low'])} … {told(plan, value['high'])}) on the validation samples."
     )
+    if count < wished:
+        yield f"There was time for {count} of {wished} networks."
     if numbers["failed"]:
         yield (
             f"{numbers['failed']} of them ran into NaN; what counts is the last good epoch before."

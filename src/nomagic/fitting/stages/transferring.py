@@ -16,6 +16,8 @@ from nomagic.words import Stage
 
 FEW = 2_000
 """Training samples below which pre-training is tried unasked."""
+TRAININGS = 24
+"""Trainings of the smallest comparison, with two at a time."""
 SEEDS = 8
 """Seeds of each way to fine-tune."""
 PLAIN = frozenset({"head", "last block", "all"})
@@ -36,6 +38,9 @@ def run(case: Case) -> Stage:
     if kind == "auto" and count >= FEW:
         reason = f"{count:,} labels are not few; pre-training is tried below {FEW:,}"
         return Stage("transfer", skipped=f"{reason}, or with --pretrain")
+    reason = case.lacks("transfer", TRAININGS)
+    if reason:
+        return Stage("transfer", skipped=reason)
     kinds: list[Kind] = [one for one in KINDS if kind == str(one)]
     case.tell("what there is time for")
     planned = case.ledger.decide(

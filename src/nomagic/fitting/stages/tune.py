@@ -38,6 +38,9 @@ Setting = dict[str, Any]
 
 def run(case: Case) -> Stage:
     """Search within the stage's time, and compare on fresh seeds."""
+    reason = case.lacks("tune", FRESH + SEEDS * LEAST)
+    if reason:
+        return Stage("tune", skipped=reason)
     plan = case.plan(members=1)
     how = case.ledger.decide("tune.how", lambda: choose(plan, SEEDS).how)
     start = _start(case)
