@@ -487,8 +487,8 @@ def affordable(case: Case, parts: Tensors, clock: Clock) -> int:
     return max(1, min(EPOCHS, int(clock.left / epoch)))
 
 
-OVERHEAD = 1.15
-"""A trainer needs so much longer than a bare loop."""
+OVERHEAD = 1.3
+"""A trainer needs so much longer than a bare loop; a cycle that is cut is worth little."""
 
 
 def skorch(case: Case, clock: Clock) -> Predict:
