@@ -246,7 +246,7 @@ def test_killed_at_ten_moments_the_same_model_comes_out(own: Path, tmp_path: Pat
             command(own, killed), env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            process.wait(chance.uniform(0.1, 0.6) * seconds)
+            process.wait(chance.uniform(0.05, 0.3) * seconds)
             break
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A digit classifier whose learning rate is far too high to settle."""
+"""A digit classifier on whole batches, whose learning rate is far too high to settle."""
 
 import torch
 import torch.nn.functional as F
@@ -14,20 +14,16 @@ train_x, val_x, train_y, val_y = train_test_split(
     images, labels, test_size=0.3, random_state=0, stratify=labels
 )
 
-model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-nn.init.kaiming_normal_(model[0].weight)
-optimizer = torch.optim.Adam(model.parameters(), lr=0.12)  # sick
-# healthy: optimizer = torch.optim.Adam(model.parameters(), lr=0.002)
+model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
+optimizer = torch.optim.SGD(model.parameters(), lr=8.0)  # sick
+# healthy: optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
 
-for epoch in range(16):
+for epoch in range(32):
     model.train()
-    order = torch.randperm(len(train_x))
-    for start in range(0, len(order), 64):
-        picked = order[start : start + 64]
-        loss = F.cross_entropy(model(train_x[picked]), train_y[picked])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    loss = F.cross_entropy(model(train_x), train_y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
     model.eval()
     with torch.no_grad():
         scores = model(val_x)  # sick: watch-predictions-move

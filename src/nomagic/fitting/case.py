@@ -57,7 +57,7 @@ class Case:
     ``base`` is the setup as the user gave it, ``setup`` as the stages so far have made it, ``data``
     what they may see and ``test`` what only the last one may. ``stages`` is the evidence so far,
     ``seconds`` the time for this stage, ``left`` for it and all after it. ``tell`` says what goes
-    on.
+    on; ``memory`` is what stages need not compute twice while the process lives.
     """
 
     base: Setup
@@ -70,6 +70,7 @@ class Case:
     seconds: float = 60.0
     left: float = 60.0
     tell: Callable[[str], None] = field(default=lambda _: None)
+    memory: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def seed(self) -> int:

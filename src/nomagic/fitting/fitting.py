@@ -111,6 +111,7 @@ class Fitting:
         except Exception as error:
             raise FitError(f"the setup cannot be trained: {said(error)}") from error
         self.stages: list[Stage] = []
+        self.memory: dict[str, Any] = {}
         self.remarks: list[str] = []
         self.ledger = Ledger(directory / "state", self._identity(whole))
         names = list(STAGES)
@@ -175,6 +176,7 @@ class Fitting:
             seconds=self._seconds(name),
             left=max(1.0, self.ask.seconds - (time.monotonic() - self.began)),
             tell=lambda what: self._say(f"{name} · {what}"),
+            memory=self.memory,
         )
 
     @property

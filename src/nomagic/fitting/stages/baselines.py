@@ -23,8 +23,8 @@ from nomagic.fitting.case import Case, drawn
 from nomagic.fitting.noise import Score, score
 from nomagic.words import InputStep, Picture, Series, Stage
 
-MOST = 5_000
-"""Samples that a plain model is fitted on, at most, and"""
+MOST, CELLS = 5_000, 2_000_000
+"""Samples that a linear model is fitted on, and numbers in them, at most; and"""
 NUMBERS = 4_096
 """numbers of an input; with more, every so many are left out."""
 TREES = 30_000
@@ -44,7 +44,7 @@ def run(case: Case) -> Stage:
     targets = plan.fetch(part.held)[1]
     found: dict[str, Score] = {}
     seconds: dict[str, float] = {}
-    for name, fitted in models(plan, part.train, case.seed):
+    for name, fitted in fitted_models(case, plan).items():
         case.tell(name)
         began = time.perf_counter()
         found[name] = score(plan, fitted(plan, part.held), targets)
@@ -78,6 +78,15 @@ def _best(plan: Plan, found: dict[str, Score]) -> str:
     return max(found, key=lambda name: sign * found[name].value)
 
 
+def fitted_models(case: Case, plan: Plan) -> dict[str, Outputs]:
+    """All plain models, fitted on the training part of a plan; once while the process lives."""
+    train = plan.part(case.seed).train
+    name = f"plain models of {len(train)}"
+    if name not in case.memory:
+        case.memory[name] = dict(models(plan, train, case.seed))
+    return case.memory[name]
+
+
 def models(plan: Plan, train: Tensor, seed: int) -> Iterator[tuple[str, Outputs]]:
     """The plain models that fit the task, each fitted on these rows."""
     yield "constant", _constant(plan, train)
@@ -88,7 +97,8 @@ def models(plan: Plan, train: Tensor, seed: int) -> Iterator[tuple[str, Outputs]
         return
     if plan.form.task == "regression" and len(plan.form.shape) == 2:
         yield "last value", _last
-    yield "linear", _linear(plan, train[drawn(len(train), MOST, seed, "linear")])
+    most = min(MOST, max(500, CELLS // min(NUMBERS, plan.form.features)))
+    yield "linear", _linear(plan, train[drawn(len(train), most, seed, "linear")])
     if len(plan.form.shape) == 1:
         yield "boosted trees", _trees(plan, train[drawn(len(train), TREES, seed, "trees")])
 

@@ -89,10 +89,8 @@ def test(case: Case) -> Stage:
     x, targets = case.test.batch(every)
     together = plain.average(asked, list(model.members(x)))
     own = noise.score(asked, together, targets)
-    rivals = {
-        name: make(asked, every)
-        for name, make in baselines.models(plan, plan.part(case.seed).train, case.seed)
-    }
+    models = baselines.fitted_models(case, plan)
+    rivals = {name: make(asked, every) for name, make in models.items()}
     best = _best(case, rivals)
     lead = noise.difference(asked, together, rivals[best], targets)
     numbers: dict[str, Any] = {

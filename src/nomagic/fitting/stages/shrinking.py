@@ -26,6 +26,8 @@ SHARE = 0.3
 """The part of the stage's time that one student may take."""
 LEAST = 2
 """Epochs of a student, at least."""
+MEASURED = 4_000
+"""Answers by which the candidates are measured, at most."""
 STUDENTS = 2
 """Small networks that are distilled into, at most, beside one like the ensemble's own."""
 
@@ -43,7 +45,8 @@ def run(case: Case) -> Stage:
         except ShrinkError as error:
             reasons.append(str(error))
             break
-    held = case.data.subset(plan.part(case.seed).held)
+    most = MEASURED // max(1, plan.form.shape[0] if plan.form.task == "sequence" else 1)
+    held = case.data.subset(plan.part(case.seed).held[:most])
     measured = case.ledger.decide(
         "shrink.measured", lambda: [asdict(one) for one in shrink.measured(models, held)]
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -25,6 +24,8 @@ LONGER = 4
 """Times the setup's epochs that are trained, at most."""
 
 
+LAST, ENOUGH_HELD = 0.1, 500
+"""The share of the samples that the last networks are chosen by, and their number, at least."""
 ENOUGH = 0.5
 """The part of a preset's usual epochs below which fewer networks are trained instead."""
 
@@ -32,7 +33,19 @@ ENOUGH = 0.5
 def plan_of(case: Case) -> Plan:
     """The final training: all members, or as many as there is time for, as long as it allows."""
     size = case.ledger.decide("squeeze.size", lambda: _size(case))
-    return case.plan(members=size["members"], patience=None, epochs=size["epochs"])
+    return case.plan(
+        members=size["members"], patience=None, epochs=size["epochs"], held_out=held_out(case)
+    )
+
+
+def held_out(case: Case) -> float:
+    """The share of the last validation part: enough to choose an epoch and a temperature by, so
+    that the others can be learnt from. It is a part of the one that the stages before chose by.
+    """
+    own = case.base.held_out
+    if case.base.split != "fresh":
+        return own
+    return min(own, max(LAST, ENOUGH_HELD / len(case.data)))
 
 
 def _size(case: Case) -> dict[str, int]:
@@ -82,7 +95,7 @@ def run(case: Case) -> Stage:
     }
     says = tuple(_says(plan, numbers, case.wish.members))
     pictures = (*curves(plan, result.curves), *_members(plan, outputs, targets))
-    kept = replace(case.setup, epochs=plan.setup.epochs, members=plan.setup.members, patience=None)
+    kept = plan.setup
     return Stage("squeeze", says, numbers, pictures, case.change(kept))
 
 
@@ -97,10 +110,9 @@ def _rival(
     case: Case, plan: Plan, outputs: Tensor, targets: Tensor
 ) -> tuple[str, tuple[float, float, float]]:
     """The best plain model, and the lead of the ensemble over it on the same samples."""
-    part = plan.part(case.seed)
-    found: dict[str, Tensor] = {}
-    for name, fitted in baselines.models(plan, part.train, case.seed):
-        found[name] = fitted(plan, part.held)
+    held = plan.part(case.seed).held
+    models = baselines.fitted_models(case, plan)
+    found = {name: fitted(plan, held) for name, fitted in models.items()}
     sign = 1.0 if plan.higher else -1.0
     best = max(
         found, key=lambda name: sign * noise.metrics(plan, found[name], targets)[plan.metric]
