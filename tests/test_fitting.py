@@ -152,9 +152,14 @@ def test_a_recipe_is_followed(tmp_path: Path) -> None:
     file = tmp_path / "recipe.toml"
     file.write_text(text)
     fit = run.run(
-        "wine", budget="60s", out=tmp_path / "out", recipe=file, skip=("overfit", "tune"), members=1,
+        "wine",
+        budget="60s",
+        out=tmp_path / "out",
+        recipe=file,
+        skip=("overfit", "tune"),
+        members=1,
         until="squeeze",
-    )  # fmt: skip
+    )
     assert "batch-norm" in stages(fit)["regularise"].says[0]
     assert recipes.read(file).steps[0].arm == "batch-norm"
     change = stages(fit)["regularise"].change
