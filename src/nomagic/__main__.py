@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -13,6 +14,8 @@ from nomagic import __version__, catalog, config
 from nomagic.config import Options
 from nomagic.report.lines import console
 from nomagic.words import SEVERITIES, Fit, Record, Trial
+
+T = TypeVar("T")
 
 USAGE = 2
 INTERRUPTED = 130
@@ -364,25 +367,23 @@ def _watch(name: str, arguments: tuple[str, ...], module: bool, options: Options
 
 
 def _tried(setup: str, **options: Any) -> Trial:
-    """The trial, or a message and exit code 2 when it cannot be run."""
     from nomagic.trial import run
 
-    try:
-        return run.try_(setup, **options)
-    except run.ERRORS as error:
-        raise click.UsageError(f"nomagic cannot try {setup}: {error}") from error
-    except KeyboardInterrupt:  # before there is anything to know
-        sys.exit(INTERRUPTED)
+    return _asked(f"try {setup}", lambda: run.try_(setup, **options), run.ERRORS)
 
 
 def _fitted(setup: str, **options: Any) -> Fit:
-    """The fit, or a message and exit code 2 when it cannot be run."""
     from nomagic.fitting import run
 
+    return _asked(f"fit {setup}", lambda: run.run(setup, **options), run.ERRORS)
+
+
+def _asked(what: str, run: Callable[[], T], errors: tuple[type[Exception], ...]) -> T:
+    """What a run returns, or a message and exit code 2 when it cannot be run."""
     try:
-        return run.run(setup, **options)
-    except run.ERRORS as error:
-        raise click.UsageError(f"nomagic cannot fit {setup}: {error}") from error
+        return run()
+    except errors as error:
+        raise click.UsageError(f"nomagic cannot {what}: {error}") from error
     except KeyboardInterrupt:  # before there is anything to know
         sys.exit(INTERRUPTED)
 

@@ -7,10 +7,11 @@ thread. What comes back are plain values.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
@@ -35,6 +36,21 @@ class WorkerError(RuntimeError):
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Generator[None]:
+    """So many threads for torch; afterwards as it was.
+
+    With small networks one is often best: on a busy machine threads wait for each other longer
+    than they compute.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def possible(plan: Plan) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from nomagic.engine import lasting, plain, stacked
 from nomagic.engine.draws import generator, stream
 from nomagic.engine.lasting import Result
 from nomagic.engine.plan import Plan
+from nomagic.engine.processes import threads
 from nomagic.fitting.ledger import Ledger
 from nomagic.trial.budget import spoken
 from nomagic.words import Recipe, Setup, Stage
@@ -155,17 +155,6 @@ def measured(plan: Plan, seed: int) -> Pace:
             if stackable:
                 found.append(Pace(count, True, _together(plan, seed) * steps))
     return min(found, key=lambda pace: pace.epoch)
-
-
-@contextlib.contextmanager
-def threads(count: int) -> Generator[None]:
-    """So many threads for torch; afterwards as it was."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _alone(plan: Plan, seed: int) -> float:

@@ -16,8 +16,9 @@ from nomagic.datasets import Data, as_data
 from nomagic.engine import scores
 from nomagic.engine.draws import seeded
 from nomagic.engine.plan import Plan
+from nomagic.engine.processes import threads
 from nomagic.fitting import saved
-from nomagic.fitting.case import Case, FitError, Wish, apart, threads
+from nomagic.fitting.case import Case, FitError, Wish, apart
 from nomagic.fitting.export import Kind, export
 from nomagic.fitting.fitted import Scaling
 from nomagic.fitting.ledger import Ledger

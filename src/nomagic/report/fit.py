@@ -13,16 +13,15 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.text import Text
 
 from nomagic.report.grid import number
 from nomagic.report.lines import clean, duration, glyphs, hang, spelt
+from nomagic.report.progress import Progress
 from nomagic.words import Fit, Stage
 
 SAID = 2
@@ -88,24 +87,12 @@ def show(fit: Fit, out: Console, written: str = "") -> None:
         out.print(line, soft_wrap=True)
 
 
-class Screen(AbstractContextManager["Screen"]):
+class Screen(Progress):
     """Shows a fit while it runs: the stages so far on a terminal, a line for each in a pipe."""
 
     def __init__(self, out: Console) -> None:
-        self.out = out
+        super().__init__(out)
         self._told, self._began = 0, ""
-        self._live = (
-            Live(console=out, auto_refresh=False, transient=True) if out.is_terminal else None
-        )
-
-    def __enter__(self) -> Screen:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.stop()
 
     def tell(self, fit: Fit) -> None:
         """Show the fit as it stands."""

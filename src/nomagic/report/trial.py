@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager
 from typing import Any
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from nomagic.report.lines import WIDEST, clean, count, glyphs, hang
+from nomagic.report.progress import Progress
 from nomagic.words import Decision, Recipe, Trial, Verdict
 
 ORDER: dict[Decision, str] = {
@@ -43,23 +42,12 @@ def show(trial: Trial, out: Console, written: str = "") -> None:
         out.print(line, soft_wrap=True)
 
 
-class Screen(AbstractContextManager["Screen"]):
+class Screen(Progress):
     """Shows a trial while it runs: a table on a terminal, a line for each step in a pipe."""
 
     def __init__(self, out: Console) -> None:
-        self.out, self._last = out, ""
-        self._live = (
-            Live(console=out, auto_refresh=False, transient=True) if out.is_terminal else None
-        )
-
-    def __enter__(self) -> Screen:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.stop()
+        super().__init__(out)
+        self._last = ""
 
     def tell(self, trial: Trial) -> None:
         """Show the trial as it stands."""

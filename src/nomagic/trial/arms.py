@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import traceback
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
 
 from nomagic import words
 from nomagic.engine import plain
@@ -42,19 +39,6 @@ class Candidate:
     def name(self) -> str:
         """Its name in the plan, which no other has."""
         return f"{self.practice.name}/{self.arm.name}"
-
-
-@contextlib.contextmanager
-def one_thread() -> Generator[None]:
-    """For looks at small networks: on a busy machine threads wait for each other longer than they
-    compute.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _draw(setup: Setup, _glimpse: Glimpse) -> Iterator[Arm | Proof | NotApplicable]:

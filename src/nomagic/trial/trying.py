@@ -16,6 +16,7 @@ from nomagic.datasets import DataError, check_split
 from nomagic.engine import scores
 from nomagic.engine.choose import choose
 from nomagic.engine.plan import Plan, SetupError
+from nomagic.engine.processes import threads
 from nomagic.trial import arms, budget, verdicts
 from nomagic.trial.arms import Candidate, TrialError
 from nomagic.trial.budget import BudgetError, Load, Scheme
@@ -93,7 +94,7 @@ class Trying:
         self.recipe = Recipe(plan.setup.name or plan.data.name, plan.metric)
         self.checked: dict[str, Verdict] = {}
         self.scheme = Scheme((), 0, 0, "plain", 0.0)
-        with arms.one_thread():
+        with threads(1):
             _check_baseline(plan, ask.seed)
             seed = self.seeds("glimpse", 1)[0]
             seen = arms.glimpse(plan, seed)
