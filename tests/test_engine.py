@@ -271,6 +271,7 @@ def test_every_engine_that_is_timed_can_be_used() -> None:
         assert len(choose.train(plan, [1, 2], how)) == 2
     alone = choose.choose(plan, 1)
     assert "stacks" not in alone.steps, "one member is no stack for each core"
+    assert "processes" not in alone.steps, "a worker for it takes longer to start than it gains"
 
 
 def test_workers_hand_back_whatever_their_work_makes() -> None:

@@ -65,7 +65,7 @@ def choose(plan: Plan, size: int = 8) -> Choice:
     reasons: dict[str, str] = {}
     steps = {"plain": _plain(plan, [FIRST])}
     cores = processes.cores()
-    alone = processes.possible(plan) or ("there is one core" if cores < 2 else "")
+    alone = processes.possible(plan) or _too_few(cores, size)
     if alone:
         reasons["processes"] = alone
     else:
@@ -81,6 +81,13 @@ def choose(plan: Plan, size: int = 8) -> Choice:
     members = plan.members([FIRST])
     seconds = steps[how] * plan.steps(members[0]) * len(members)
     return Choice(how, size, seconds, steps, reasons)
+
+
+def _too_few(cores: int, size: int) -> str:
+    """Why workers would gain nothing; empty if they may."""
+    if cores < 2:
+        return "there is one core"
+    return "there is one member" if size < 2 else ""
 
 
 def _together(
