@@ -14,11 +14,11 @@ ROOT = Path(nomagic.__file__).parent
 FLOORS = (
     ("words", "sources", "frames", "glimpse", "toml"),
     ("config", "suppress", "parts", "report", "script"),
-    ("probes", "replay", "subject", "mixer", "datasets"),
+    ("probes", "replay", "subject", "mixer", "datasets", "exhibits"),
     ("practices", "taps", "engine", "setups", "described"),
     ("catalog",),
     ("checking", "trial"),
-    ("fitting",),
+    ("fitting", "looking"),
     ("__init__", "__main__"),
 )
 TORCH = frozenset(
@@ -33,6 +33,7 @@ TORCH = frozenset(
         "setups",
         "trial",
         "fitting",
+        "looking",
     )
 )
 """Parts that are themselves imported on demand and may import torch at once."""

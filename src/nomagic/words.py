@@ -433,7 +433,9 @@ class Series:
     """One line, set of points or set of bars of a `Picture`.
 
     ``x`` may be words (bars); ``low`` and ``high`` are the ends of a band or of intervals, empty
-    where there are none. A ``guide`` is a line to compare with, such as perfect calibration.
+    where there are none. A ``guide`` is a line to compare with, such as perfect calibration. A
+    ``map`` is one row of a table of shades: ``name`` is the row's, ``x`` its columns, ``y`` the
+    values that are shaded; all series of such a picture are maps.
     """
 
     name: str
@@ -441,7 +443,7 @@ class Series:
     y: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
-    kind: Literal["line", "points", "bars", "guide"] = "line"
+    kind: Literal["line", "points", "bars", "guide", "map"] = "line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,7 +451,8 @@ class Picture:
     """A picture as data: what it shows, its axes with their units, and its series.
 
     ``says`` is one sentence on what one sees, which stands below it and for it where it cannot
-    be seen. ``log`` names the axes that are logarithmic: "", "x", "y" or "xy".
+    be seen. ``log`` names the axes that are logarithmic: "", "x", "y" or "xy". Of a map, ``y`` is
+    what the shades mean and ``rows`` what its rows are.
     """
 
     title: str
@@ -458,6 +461,30 @@ class Picture:
     y: str
     series: tuple[Series, ...]
     log: Literal["", "x", "y", "xy"] = ""
+    rows: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """One sample as people see, hear or read it.
+
+    ``media`` is a whole PNG or WAV file, ``text`` the text or table row itself, or for a picture or
+    a sound what stands for it where it cannot be seen or heard.
+    """
+
+    caption: str
+    kind: Literal["image", "sound", "text"]
+    media: bytes = b""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Several samples under one sentence that says what they show."""
+
+    title: str
+    says: str
+    exhibits: tuple[Exhibit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,6 +503,7 @@ class Stage:
     change: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     skipped: str = ""
+    galleries: tuple[Gallery, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ often it was stopped on the way.
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import os
@@ -97,7 +98,7 @@ class Ledger:
 
     def keep(self, stage: Stage) -> Stage:
         """Keep a finished stage; as it will be read again."""
-        self._replace(self._stage(stage.name), json.dumps(asdict(stage), default=float, indent=1))
+        self._replace(self._stage(stage.name), json.dumps(asdict(stage), default=_plain, indent=1))
         again = self.stage(stage.name)
         assert again is not None, "it was just written"
         return again
@@ -116,6 +117,11 @@ class Ledger:
                 if file.is_file():
                     file.unlink()
         self._write()
+
+
+def _plain(value: Any) -> str | float:
+    """A file within a stage as letters, as msgspec reads it; a number of numpy as one."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else float(value)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from nomagic.report.lines import clean, count, duration
 from nomagic.sources import SOURCES
 from nomagic.words import (
     SEVERITIES,
+    Exhibit,
     Finding,
     Fit,
     Picture,
@@ -52,6 +53,10 @@ OPEN = 12
 """Up to so many stages stand open; of more, only the last."""
 ROWS = 8_000
 """Rows of the tables of all stages together."""
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:;"
+"""What the page may load: its own style, and the pictures and sounds that it holds."""
+MEDIA = {"image": "image/png", "sound": "audio/wav"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +161,7 @@ def _page(template: str, nomagic: str, title: str, **values: Any) -> str:
         title=title,
         style=Markup(environment.get_template("page.css").render()),
         script=Markup(script),
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+        policy=f"{POLICY} script-src 'sha256-{digest}'",
         draw=_Drawing(),
         **values,
     )
@@ -204,6 +209,12 @@ class _Drawing:
             return f"This picture cannot be drawn: {error}."
 
 
+def _source(exhibit: Exhibit) -> Markup:
+    """The picture or sound of an exhibit as an address that holds it."""
+    held = base64.b64encode(exhibit.media).decode()
+    return Markup(f"data:{MEDIA[exhibit.kind]};base64,{held}")
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
@@ -245,6 +256,7 @@ FILTERS: dict[str, Any] = {
     "odds": trials.odds,
     "paragraphs": _paragraphs,
     "percent": _percent,
+    "source": _source,
     "table": dict,
     "told": told,
 }
