@@ -189,7 +189,7 @@ def test_open_intervals_and_crossed_ones_are_drawn(kind: str):
     assert "no values" not in texts(replace(CURVES, series=(series,)))
 
 
-@pytest.mark.parametrize("kind", ["line", "points", "bars"])
+@pytest.mark.parametrize("kind", ["line", "points", "bars", "map"])
 def test_hostile_words_stay_words(kind: str):
     series = Series(HOSTILE, (HOSTILE, "日本語", "$"), (1.0, 2.0, 3.0), kind=kind)
     picture = Picture(HOSTILE, HOSTILE, HOSTILE, HOSTILE, (series, replace(series, name="$b$")))
@@ -234,3 +234,55 @@ def test_sparks():
     assert spark((0.0, 7.0), ascii_only=True) == "_#"
     assert spark((3.0, 3.0)) == "▁▁"
     assert spark(()) == ""
+
+
+# -- maps -----------------------------------------------------------------------------------------
+
+
+def table(values: list[list[float]], log: str = "") -> Picture:
+    rows = [
+        Series(f"row {at}", tuple(f"c{n}" for n in range(len(row))), tuple(row), kind="map")
+        for at, row in enumerate(values)
+    ]
+    said = "What was taken for what."
+    return Picture("Confusion", said, "predicted", "samples", tuple(rows), log, "true")
+
+
+def shades(picture: Picture) -> set[str]:
+    return set(re.findall(r"fill: var\(--series-1[^;]*; opacity: ([\d.]+)", svg(picture)))
+
+
+def test_a_small_map_has_its_numbers_written_in():
+    found = texts(table([[30.0, 2.0], [math.nan, 41.5]]))
+    assert {"30", "2", "41.5", "row 0", "c1", "predicted", "true"} <= set(found)
+    assert "nan" not in found
+
+
+def test_a_map_has_a_shade_for_each_value():
+    assert len(shades(table([[0.0, 1.0, 2.0]]))) == 3
+    assert len(shades(table([[5.0, 5.0, 5.0]]))) == 1
+
+
+def test_a_logarithmic_map_tells_small_values_apart():
+    values = [[1.0, 10.0, 10_000.0]]
+    assert (len(shades(table(values))), len(shades(table(values, "y")))) == (2, 3)
+
+
+def test_a_large_map_keeps_its_largest_values_and_says_what_shades_mean():
+    values = [
+        [float(row == 77 and column == 901) * 7 for column in range(1000)] for row in range(90)
+    ]
+    picture = table(values)
+    assert len(svg(picture)) < 40_000
+    assert {"0", "7", "samples"} <= set(texts(picture))
+
+
+def test_a_map_of_nothing_says_so():
+    assert "no values" in texts(table([[math.nan, math.inf]]))
+
+
+def test_a_map_holds_no_other_series():
+    line = Series("line", (1.0,), (1.0,))
+    picture = table([[1.0]])
+    with pytest.raises(PictureError, match="line, map; a map can hold no other series"):
+        svg(replace(picture, series=(*picture.series, line)))

@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any
 
+from nomagic.report import heat
+from nomagic.report.ink import INK, PAINT, SERIES, shown, tick
 from nomagic.report.inline import inline
-from nomagic.report.lines import clean
 from nomagic.words import Picture, Series
 
 if TYPE_CHECKING:
@@ -41,22 +42,12 @@ BARS = 60
 """More bars than this are drawn as one outline."""
 MARKED = 24
 """A line of no more values than this has markers."""
-LETTERS = 44
-"""Letters of a name that are shown."""
 SIDEWAYS = 44
 """Letters of all words together that still fit below each other's bars."""
 
-INK = "#010203"
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#b5548f", "#a06c00", "#5b5f97")
-"""After Okabe and Ito, darkened to a contrast of 3 : 1 on white: colour-blind people tell them
-apart.
-"""
 DASHES: tuple[LineStyleType, ...] = ("-", "--", "-.", ":", (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
 SHADES = (0.85, 0.4, 0.65, 0.2, 0.75, 0.3)
-PAINT = {INK: "currentColor"} | {
-    color: f"var(--series-{place}, {color})" for place, color in enumerate(SERIES, 1)
-}
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = "_.-=+*%#"
 
@@ -69,12 +60,15 @@ def svg(picture: Picture, key: str = "") -> str:
     """Draw a picture as an ``<svg>`` to stand in a page; a page gives each its own ``key``.
 
     Raises:
-        PictureError: a series has not as many x as y, low and high.
+        PictureError: a series has not as many x as y, low and high, or a map holds a line.
     """
     for series in picture.series:
         _fits(series)
+    kinds = {series.kind for series in picture.series}
+    if "map" in kinds and len(kinds) > 1:
+        raise PictureError(f"it has {', '.join(sorted(kinds))}; a map can hold no other series")
     with _style():
-        figure = _figure(picture)
+        figure = heat.figure(picture, WIDTH) if "map" in kinds else _figure(picture)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None})
     title, desc = shown(picture.title, 200), shown(picture.says, 1000)
@@ -88,17 +82,6 @@ def spark(values: Sequence[float], ascii_only: bool = False) -> str:
     blocks = ASCII if ascii_only else BLOCKS
     scale = (len(blocks) - 1) / (high - low) if high > low else 0.0
     return "".join(blocks[round((value - low) * scale)] for value in finite)
-
-
-def tick(value: float) -> str:
-    """A number on an axis: 0.5, 1,000, 2e+06."""
-    return f"{value:,.6g}" if 1e-4 <= abs(value) < 1e6 else f"{value:.4g}"
-
-
-def shown(name: str, letters: int = LETTERS) -> str:
-    """A name on one line, without what could break it, and not too long."""
-    plain = " ".join(clean(name).plain.split())
-    return plain if len(plain) <= letters else f"{plain[: letters - 1]}…"
 
 
 # -- the sheet: which way things lie --------------------------------------------------------------
