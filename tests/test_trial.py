@@ -43,6 +43,7 @@ from nomagic.words import (
     Form,
     InputStep,
     NotApplicable,
+    Pair,
     Practice,
     Promise,
     Proof,
@@ -178,6 +179,19 @@ def test_each_verdict_says_what_it_is_about(planted: Trial):
     assert set(context["rate"]) == {"baseline", "arm"}
 
 
+def test_each_pair_and_each_look_is_told(planted: Trial):
+    blind = by_arm(planted)["blind"]
+    differences = [pair.difference for pair in blind.paired]
+    assert len(differences) == blind.pairs
+    assert sum(differences) / len(differences) == pytest.approx(blind.effect)
+    assert [pair.seed for pair in blind.paired] == seeds(0, "trial", blind.pairs)
+    assert [look for look, _ in blind.history] == list(range(8, blind.pairs + 1, 8))
+    assert blind.history[-1][1] == pytest.approx(blind.evidence)
+    assert planted.bar == 3 / 0.05
+    fresh = by_arm(planted)["longer"]
+    assert [pair.seed for pair in fresh.paired] == seeds(0, "recipe check", fresh.pairs)
+
+
 def test_the_cost_is_the_training_time_over_the_baselines(planted: Trial):
     assert by_arm(planted)["longer"].cost > 2
 
@@ -195,6 +209,8 @@ def test_an_arm_that_diverges_hurts_by_its_failures():
     assert found.decision == "HURTS"
     assert found.failures[0] == 0
     assert found.failures[1] == found.pairs >= 8
+    assert {pair.failed for pair in found.paired} == {"arm"}
+    assert all(math.isnan(pair.difference) for pair in found.paired)
 
 
 def test_a_trick_that_repeats_another_is_left_out_of_the_recipe():
@@ -885,6 +901,12 @@ def test_the_report_for_machines_follows_its_schema():
         "HURTS", -0.008, {"baseline": 0, "arm": 0},
     )  # fmt: skip
     assert written["verdicts"][2]["high"] is None
+    told = replace(MADE.verdicts[0], paired=(Pair(7, math.nan, "arm"),), history=((8, 3.5),))
+    (again,) = json.loads(machines.dumps(replace(MADE, verdicts=(told,)), nm.__version__))[
+        "verdicts"
+    ]
+    assert again["paired"] == [{"seed": 7, "difference": None, "failed": "arm"}]
+    assert again["history"] == [{"pairs": 8, "evidence": 3.5}]
 
 
 def test_the_schema_in_the_docs_is_the_codes():

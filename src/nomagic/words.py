@@ -69,6 +69,7 @@ class CouldNotLook:
 
 Outcome = Finding | NotApplicable | CouldNotLook
 Check = Callable[..., Iterator[Outcome]]
+Show = Callable[..., Iterator["Picture"]]
 
 
 Apply = Callable[["Setup", Any], Iterator["Arm | Proof | NotApplicable"]]
@@ -79,7 +80,8 @@ Apply = Callable[["Setup", Any], Iterator["Arm | Proof | NotApplicable"]]
 class Practice:
     """One piece of advice: claim, sources, and the facets that it has.
 
-    ``needs`` are the probe classes that ``check`` names in its signature, in order. ``apply`` is
+    ``needs`` are the probe classes that ``check`` names in its signature, in order, ``shows`` those
+    of ``show``, which draws the evidence where that of the probes is not enough. ``apply`` is
     the trick that `nomagic.try_` puts to the trial; ``promise`` the published effect that the
     measured one is held against.
     """
@@ -93,15 +95,21 @@ class Practice:
     needs: tuple[type[Any], ...] = ()
     apply: Apply | None = None
     promise: Promise | None = None
+    show: Show | None = None
+    shows: tuple[type[Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What became of one practice in one run, with the reason where nothing was looked at."""
+    """What became of one practice in one run, with the reason where nothing was looked at.
+
+    ``pictures`` are the evidence that it was judged by, where that can be drawn.
+    """
 
     practice: str
     status: Status
     reason: str = ""
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +146,11 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One watched run, judged: what `nomagic check` returns and every report prints."""
+    """One watched run, judged: what `nomagic check` returns and every report prints.
+
+    ``charts`` show the run itself, whatever was found: curves, what flows through the layers, and
+    where the time goes.
+    """
 
     command: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -149,6 +161,7 @@ class Record:
     ending: Ending = Ending()
     versions: dict[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    charts: tuple[Picture, ...] = ()
 
     def worst(self) -> Severity | None:
         """The gravest severity among the findings, or None."""
@@ -333,6 +346,19 @@ Decision = Literal[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One pair of runs: the arm less the baseline on the same seed, in the metric's unit.
+
+    Above zero the arm is better, whatever the metric. nan where a run failed, and then ``failed``
+    says whose.
+    """
+
+    seed: int
+    difference: float
+    failed: Literal["", "baseline", "arm", "both"] = ""
+
+
 FASTER = 0.98
 """What takes less than this share of the time is called faster."""
 
@@ -348,7 +374,8 @@ class Verdict:
     that effect and interval are from the recipe check, on seeds that had no part in choosing.
     ``needed`` estimates the pairs that would settle an OPEN one. ``context`` is what the verdict
     is about: batch size, length, rates. ``claim`` holds it against the published effect:
-    confirmed, not here, cannot tell.
+    confirmed, not here, cannot tell. ``paired`` are the pairs themselves, in order, and ``history``
+    is how many there were at each look and what the evidence was then.
     """
 
     practice: str
@@ -370,6 +397,8 @@ class Verdict:
     claim: str = ""
     mechanism: str = ""
     twin: str = ""
+    paired: tuple[Pair, ...] = ()
+    history: tuple[tuple[int, float], ...] = ()
 
     @property
     def faster(self) -> bool:
@@ -408,7 +437,9 @@ class Trial:
 
     ``points`` says that the metric is a share and is told in points of a hundred. ``pairs`` is the
     number planned for each arm, ``seconds`` the time spent, ``left`` what is left of the budget,
-    ``phase`` what goes on now. ``ending`` is empty until it is over.
+    ``phase`` what goes on now. ``ending`` is empty until it is over. ``bar`` is the evidence that
+    would prove an arm on its own, however often one looks, and ``left_out`` the arms that there was
+    no time for.
     """
 
     setup: str
@@ -423,6 +454,8 @@ class Trial:
     ending: Literal["", "finished", "out of time", "interrupted"] = ""
     context: dict[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    bar: float = 20.0
+    left_out: tuple[str, ...] = ()
 
 
 # -- fit: stages, pictures ----------------------------------------------------------------------
@@ -435,7 +468,8 @@ class Series:
     ``x`` may be words (bars); ``low`` and ``high`` are the ends of a band or of intervals, empty
     where there are none. A ``guide`` is a line to compare with, such as perfect calibration. A
     ``map`` is one row of a table of shades: ``name`` is the row's, ``x`` its columns, ``y`` the
-    values that are shaded; all series of such a picture are maps.
+    values that are shaded; all series of such a picture are maps. ``stack`` series lie on top of
+    each other.
     """
 
     name: str
@@ -443,7 +477,7 @@ class Series:
     y: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
-    kind: Literal["line", "points", "bars", "guide", "map"] = "line"
+    kind: Literal["line", "points", "bars", "guide", "map", "stack"] = "line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -528,3 +562,52 @@ class Fit:
     ending: Literal["", "finished", "stopped", "interrupted"] = ""
     context: dict[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+
+
+# -- look: what is in the data --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One question about the data: what was seen, and what is wrong with it.
+
+    ``says`` are sentences for people, ``numbers`` plain values for machines. ``skipped`` says why
+    nothing was looked at. A finding's ``practice`` is the advice behind it, where there is one.
+    """
+
+    name: str
+    says: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    numbers: dict[str, Any] = field(default_factory=dict)
+    pictures: tuple[Picture, ...] = ()
+    galleries: tuple[Gallery, ...] = ()
+    skipped: str = ""
+
+    @property
+    def severity(self) -> Severity | None:
+        """The gravest severity among the findings, or None."""
+        found = {finding.severity for finding in self.findings}
+        return next((severity for severity in SEVERITIES if severity in found), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What `nomagic.look` found in data: one section for each question, in order.
+
+    ``subject`` is the data's name, ``form`` that of an input as the network is fed it. ``context``
+    says how much was looked at. ``phase`` is what goes on now, empty when it is over.
+    """
+
+    subject: str
+    form: Form
+    sections: tuple[Section, ...] = ()
+    context: dict[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    seconds: float = 0.0
+    phase: str = ""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The findings of all sections, gravest first."""
+        found = [finding for section in self.sections for finding in section.findings]
+        return tuple(sorted(found, key=lambda one: SEVERITIES.index(one.severity)))

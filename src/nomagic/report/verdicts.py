@@ -26,6 +26,25 @@ class Failures(Struct):
     arm: int
 
 
+class Pair(Struct):
+    """One pair of runs: the same seed without and with the trick."""
+
+    seed: int
+    difference: Annotated[
+        Number, Meta(description="Arm less baseline, above 0 is better; null: a run failed")
+    ]
+    failed: Annotated[
+        Literal["", "baseline", "arm", "both"], Meta(description="Whose run failed, if any")
+    ]
+
+
+class Look(Struct):
+    """What was known after one lot of pairs."""
+
+    pairs: Annotated[int, Meta(description="The pairs so far")]
+    evidence: Annotated[Number, Meta(description="The e-value then")]
+
+
 class Verdict(Struct):
     """What is known of one arm against its baseline."""
 
@@ -58,6 +77,8 @@ class Verdict(Struct):
         dict[str, Number], Meta(description="Mean differences in other metrics, arm less baseline")
     ]
     context: Annotated[dict[str, Any], Meta(description="What the verdict is about")]
+    paired: Annotated[list[Pair], Meta(description="The pairs themselves, in order")]
+    history: Annotated[list[Look], Meta(description="The evidence after each lot of pairs")]
 
 
 class Trick(Struct):
@@ -96,6 +117,10 @@ class Report(Struct):
     ]
     context: Annotated[dict[str, Any], Meta(description="What all verdicts are about")]
     remarks: Annotated[list[str], Meta(description="What else a reader should know")]
+    bar: Annotated[
+        Number, Meta(description="The evidence that would prove an arm on its own at any look")
+    ]
+    left_out: Annotated[list[str], Meta(description="Arms that there was no time for")]
 
 
 def write(trial: Trial, nomagic: str, file: Path) -> None:
@@ -132,6 +157,8 @@ def _report(trial: Trial, nomagic: str) -> Report:
         ending=trial.ending,
         context=trial.context,
         remarks=list(trial.remarks),
+        bar=trial.bar,
+        left_out=list(trial.left_out),
     )
 
 
@@ -142,10 +169,16 @@ def _trick(step: Step) -> Trick:
 
 def _verdict(one: words.Verdict) -> Verdict:
     values: dict[str, Any] = {name: getattr(one, name) for name in SAME}
-    return Verdict(verdict=one.decision, failures=Failures(*one.failures), **values)
+    return Verdict(
+        verdict=one.decision,
+        failures=Failures(*one.failures),
+        paired=[Pair(pair.seed, pair.difference, pair.failed) for pair in one.paired],
+        history=[Look(*look) for look in one.history],
+        **values,
+    )
 
 
-SAME = set(Verdict.__struct_fields__) - {"verdict", "failures"}
+SAME = set(Verdict.__struct_fields__) - {"verdict", "failures", "paired", "history"}
 """The fields that are called as in `nomagic.words.Verdict`."""
 
 

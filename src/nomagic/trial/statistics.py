@@ -43,6 +43,8 @@ Floats = NDArray[np.float64]
 
 LOT = 8
 """Pairs between two looks."""
+ALPHA = 0.05
+"""The probability of any false "helps" or "hurts", or with e-BH their expected share."""
 PLANNED = 0.8
 """The share of the level that the plan spends; an extension has the rest."""
 COPIES = 20_000
@@ -156,7 +158,7 @@ def lots(pairs: int, after: int = 0) -> tuple[int, ...]:
     return tuple(range(after + LOT, pairs + 1, LOT))
 
 
-def spending(looks: Sequence[int], extension: Sequence[int] = (), alpha: float = 0.05) -> Floats:
+def spending(looks: Sequence[int], extension: Sequence[int] = (), alpha: float = ALPHA) -> Floats:
     """What one side of the test has spent by each look, the extension's included."""
     if not looks or sorted({0, *looks, *extension}) != [0, *looks, *extension]:
         raise StatisticsError(
@@ -174,7 +176,7 @@ def _spent(looks: Sequence[int], start: int) -> Floats:
     return np.log1p((math.e - 1) * done / done[-1:])
 
 
-def first_look(tricks: int, looks: Sequence[int], alpha: float = 0.05) -> int:
+def first_look(tricks: int, looks: Sequence[int], alpha: float = ALPHA) -> int:
     """The pairs at which the first of so many tricks can be proven, 0 if at no look.
 
     Even if all n pairs point one way, this happens by chance in 2^-n of the cases.
@@ -303,7 +305,7 @@ def better(pairs: Pairs) -> float:
     return float((won + 1).sum() / 2 + 1) / (len(pairs) + 2)
 
 
-def needed(pairs: Pairs, worth: float, tricks: int = 1, alpha: float = 0.05) -> int:
+def needed(pairs: Pairs, worth: float, tricks: int = 1, alpha: float = ALPHA) -> int:
     """About how many pairs would settle an arm, with power 0.8 if its effect is as measured.
 
     Settled is: the effect is told from none, or shown to be below what is worth having. The formula
@@ -333,7 +335,7 @@ def worthwhile(pairs: Pairs, lot: int = LOT) -> float:
     return max(float(compared.std(ddof=1)) / 2, TINY)
 
 
-def promising(evidences: Mapping[str, float], rate: float = 0.05) -> set[str]:
+def promising(evidences: Mapping[str, float], rate: float = ALPHA) -> set[str]:
     """The tricks that e-BH keeps: the expected share of false ones is at most ``rate``.
 
     For more than twenty tricks, instead of Holm; holds under any dependence and at any time (Wang &
@@ -354,7 +356,7 @@ def judge(
     *,
     extension: Sequence[int] = (),
     discoveries: bool = False,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     seed: int = 0,
     copies: int = COPIES,
 ) -> dict[str, Judgement]:

@@ -25,7 +25,7 @@ from nomagic.trial.fingerprint import fingerprint
 from nomagic.trial.recipe import with_identities
 from nomagic.trial.runs import OutOfTimeError, Runner, Variant, load, setup_name
 from nomagic.trial.screening import RATES, Table, means, pick
-from nomagic.trial.statistics import LOT, Judgement, Pairs, first_look, judge, lots
+from nomagic.trial.statistics import ALPHA, LOT, Judgement, Pairs, first_look, judge, lots
 from nomagic.trial.store import Store
 from nomagic.trial.verdicts import Contest
 from nomagic.words import Practice, Recipe, Setup, Trial, Verdict
@@ -130,7 +130,7 @@ class Trying:
 
     def _next(self, ending: Ending) -> Iterator[str]:
         """What can be done about arms that were left out or are still open."""
-        left = [one.arm.name for one in self.offered if one.name not in self.scheme.arms]
+        left = self._left_out()
         if left:
             yield (
                 f"left out for lack of time: {', '.join(left)}; name them, or take all with --all "
@@ -141,6 +141,10 @@ class Trying:
                 yield "the same command goes on from here; finished runs are kept"
         elif not self.extension and any(one.decision == "OPEN" for one in self.judged.values()):
             yield "open arms can be given as many pairs again, once: --extend"
+
+    def _left_out(self) -> list[str]:
+        """The arms that the plan has no time for."""
+        return [one.arm.name for one in self.offered if one.name not in self.scheme.arms]
 
     def _stages(self) -> None:
         self.runner.deadline = self._end()
@@ -421,6 +425,8 @@ class Trying:
             ending=ending,
             context=self.context,
             remarks=tuple(self.remarks),
+            bar=max(len(self.contests), 1) / ALPHA,
+            left_out=tuple(self._left_out()),
         )
 
     def _verdicts(self) -> list[Verdict]:

@@ -12,8 +12,8 @@ from nomagic.engine.plan import Outcome, Plan
 from nomagic.glimpse import Glimpse
 from nomagic.trial.arms import Candidate
 from nomagic.trial.runs import Variant
-from nomagic.trial.statistics import LOT, Judgement
-from nomagic.words import Decision, Promise, Setup, Verdict
+from nomagic.trial.statistics import LOT, Judgement, Pairs, evidence
+from nomagic.words import Decision, Pair, Promise, Setup, Verdict
 
 AGREES: dict[str, tuple[Decision, ...]] = {
     "helps": ("HELPS",),
@@ -58,6 +58,7 @@ def verdict(
     done = [seed for seed in seeds if seed in contest.baseline.known and seed in contest.arm.known]
     before = [contest.baseline.known[seed] for seed in done]
     after = [contest.arm.known[seed] for seed in done]
+    pairs = Pairs(contest.baseline.scores(done), contest.arm.scores(done))
     return Verdict(
         practice=practice.name,
         arm=arm.name,
@@ -75,7 +76,25 @@ def verdict(
         context=context | _rates(contest) | _published(promise),
         claim=claim(promise, judged.decision),
         mechanism="; ".join(changes(before, after)),
+        paired=tuple(paired(done, pairs)),
+        history=history(pairs),
     )
+
+
+def paired(seeds: Sequence[int], pairs: Pairs) -> Iterator[Pair]:
+    """Each pair with its seed; the difference of one that failed is nan."""
+    for seed, difference, *failed in zip(seeds, pairs.differences, *pairs.failed, strict=True):
+        baseline, arm = failed
+        if baseline or arm:
+            yield Pair(seed, math.nan, "both" if baseline and arm else "arm" if arm else "baseline")
+        else:
+            yield Pair(seed, float(difference))
+
+
+def history(pairs: Pairs) -> tuple[tuple[int, float], ...]:
+    """The pairs and the e-value at each look, all of which the last one's pairs hold."""
+    looks = range(LOT, len(pairs) + 1, LOT)
+    return tuple((look, evidence(pairs.first(look))) for look in looks)
 
 
 def claim(promise: Promise | None, decision: Decision) -> str:
