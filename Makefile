@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := .venv/ready
 TESTS ?= tests
 
-.PHONY: env demo test slow check format bench docs picture clean
+.PHONY: env demo test slow check format bench docs shown site picture clean
 
 env: $(READY)
 
@@ -48,10 +48,20 @@ bench: env
 
 docs: env
 	$(BIN)/python -m nomagic.report.json > docs/json.schema.json
+	$(BIN)/python docs/cures.py > src/nomagic/report/cures.json
 	$(BIN)/python -m nomagic.report.verdicts > docs/try.schema.json
+	$(BIN)/python docs/fields.py
+
+shown: env
+	$(BIN)/python docs/commands.py
+
+site: env
+	$(BIN)/python -c "import zensical" 2>/dev/null || $(PIP) -e ".[docs]"
+	$(BIN)/python docs/pages.py
+	$(BIN)/python -m zensical build --clean --strict
 
 picture: env
 	$(BIN)/python docs/picture.py > docs/report.svg
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache build dist
+	rm -rf .venv .pytest_cache .ruff_cache build dist site .cache

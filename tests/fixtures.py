@@ -36,6 +36,12 @@ class Fixture:
         found = ((number, SICK.search(line)) for number, line in enumerate(lines, 1))
         return {number for number, match in found if match and match["practice"] == self.practice}
 
+    def sick(self) -> str:
+        """The source of the faulty script as its author would have written it."""
+        lines = self.path.read_text().splitlines()
+        kept = [SICK.sub("", line).rstrip() for line in lines if not HEALTHY.match(line)]
+        return "\n".join(kept) + "\n"
+
     def healthy(self) -> str:
         """The source of the cured script."""
         cured: list[str] = []
