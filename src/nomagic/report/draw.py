@@ -175,6 +175,7 @@ def _figure(picture: Picture) -> Figure:
     sheet = _Sheet(figure.add_subplot(), words, lies)
     sheet.axes.patch.set_visible(False)
     _scales(sheet, picture)
+    _stack(sheet, [one for one in picture.series[:LINES] if one.kind == "stack"])
     for index, series in enumerate(picture.series[:LINES]):
         _draw(sheet, _bounded(_thin(series, picture), picture), index, picture)
     _labels(sheet, picture)
@@ -188,11 +189,24 @@ def _stands(words: Sequence[str]) -> bool:
 
 
 def _compared(picture: Picture) -> bool:
-    """Whether it compares intervals of things that have names: such a picture lies."""
+    """Whether it compares intervals, or many values, of things with names: such a picture lies."""
     return any(
-        one.kind == "points" and one.low and any(isinstance(x, str) for x in one.x)
+        one.kind == "points"
+        and (bool(one.low) or len(set(one.x)) < len(one.x))
+        and any(isinstance(x, str) for x in one.x)
         for one in picture.series
     )
+
+
+def _beside(picture: Picture, index: int) -> float:
+    """How far intervals of the same word are moved apart, in rows."""
+    others = [one for one in picture.series if one.kind == "points" and one.low]
+    series = picture.series[index]
+    words = {x for x in series.x if isinstance(x, str)}
+    alike = [one for one in others if words.intersection(one.x)]
+    if series not in alike or len(alike) < 2:
+        return 0.0
+    return (alike.index(series) - (len(alike) - 1) / 2) * min(0.26, 0.7 / len(alike))
 
 
 def _along(picture: Picture) -> Iterator[float | str]:
@@ -269,9 +283,30 @@ def _bounded(series: Series, picture: Picture) -> Series:
     return replace(series, low=inside(series.low), high=inside(series.high))
 
 
+def _stack(sheet: _Sheet, stacked: Sequence[Series]) -> None:
+    """Draw series on top of each other; all have the x of the first."""
+    import numpy as np
+
+    if not stacked:
+        return
+    known = dict.fromkeys(stacked[0].x, 0.0)
+    low = np.zeros(len(known))
+    for index, series in enumerate(stacked):
+        values = known | dict(zip(series.x, series.y, strict=True))
+        high = low + np.nan_to_num([values[x] for x in known])
+        ink = index >= len(SERIES)
+        sheet.band(
+            [float(x) for x in known], low, high, label=shown(series.name), linewidth=0,
+            facecolor=INK if ink else SERIES[index], alpha=0.3 if ink else SHADES[2 * (index % 2)],
+        )  # fmt: skip
+        low = high
+
+
 def _draw(sheet: _Sheet, series: Series, index: int, picture: Picture) -> None:
     import numpy as np
 
+    if series.kind == "stack":
+        return
     places = {word: place for place, word in enumerate(sheet.words)}
     x = np.array([places[one] if isinstance(one, str) else one for one in series.x], float)
     y = np.array([one if math.isfinite(one) else math.nan for one in series.y], float)
@@ -316,6 +351,7 @@ class _Look:
         bars = [one for one in picture.series if one.kind == "bars"]
         width = 0.8 / max(len(bars), 1)
         place = sum(one.kind == "bars" for one in picture.series[:index])
+        apart = (place - (len(bars) - 1) / 2) * width
         n = index % len(SERIES)
         return cls(
             label=shown(series.name),
@@ -323,7 +359,7 @@ class _Look:
             dash=DASHES[n],
             marker=MARKERS[n],
             shade=SHADES[place % len(SHADES)],
-            offset=(place - (len(bars) - 1) / 2) * width,
+            offset=apart if series.kind == "bars" else _beside(picture, index),
             width=width,
         )
 
@@ -340,7 +376,7 @@ def _line(sheet: _Sheet, values: _Values, look: _Look) -> None:
 def _points(sheet: _Sheet, values: _Values, look: _Look) -> None:
     style = {"label": look.label, "color": look.color, "ls": "none", "marker": look.marker}
     if len(values.low):
-        sheet.intervals(values.x, values.y, values.ends, elinewidth=1.4, **style)
+        sheet.intervals(values.x + look.offset, values.y, values.ends, elinewidth=1.4, **style)
     else:
         sheet.plot(values.x, values.y, **style)
 
@@ -379,7 +415,7 @@ def _labels(sheet: _Sheet, picture: Picture) -> None:
         sheet.along.set_ticks(places, names)
         sheet.along.grid(False)
     if sheet.lies:
-        sheet.axes.invert_yaxis()
+        sheet.axes.set_ylim(len(sheet.words) - 0.5, -0.5)
 
 
 def _names(sheet: _Sheet) -> tuple[list[int], list[str]]:

@@ -119,7 +119,8 @@ def trial(trial: Trial, practices: Iterable[Practice] = (), nomagic: str = "") -
         ),
         effect=partial(trials.effect, points=trial.points),
         interval=partial(trials.interval, points=trial.points),
-        pictures=[figures.forest(trial), figures.gains(trial)] if figures.measured(trial) else [],
+        pictures=figures.pictures(trial),
+        said=partial(trials.sentence, trial=trial),
     )
 
 

@@ -108,7 +108,9 @@ def _published(verdict: Verdict, trial: Trial) -> str:
 
 
 def effect(value: float, points: bool) -> str:
-    """An effect in points of a hundred, or in the metric's own unit."""
+    """An effect in points of a hundred, or in the metric's own unit; "–" where there is none."""
+    if not math.isfinite(value):
+        return "–"
     return f"{100 * value:+.2f} pt" if points else f"{value:+.3g}"
 
 
@@ -119,6 +121,45 @@ def interval(verdict: Verdict, points: bool) -> str:
     scale, form = (100, "+.2f") if points else (1, "+.3g")
     ends = (verdict.low, verdict.high)
     return " … ".join(format(scale * end, form) if math.isfinite(end) else "?" for end in ends)
+
+
+def sentence(verdict: Verdict, trial: Trial) -> str:
+    """What came out for one arm, for somebody who has never read a table of effects."""
+    if verdict.decision == "SAME RESULT":
+        quicker = (
+            f"in {100 * (1 - verdict.cost):.0f} % less time" if verdict.faster else "no faster"
+        )
+        return f"It computes the same, {quicker}; that is proven, so no runs were needed."
+    if not verdict.pairs:
+        return "There were no pairs of runs to judge by."
+    return f"{_race(verdict, trial)}. {MEANS[verdict.decision]}".replace("-", "−")
+
+
+def _race(verdict: Verdict, trial: Trial) -> str:
+    """How the pairs went: who won, by how much, at what cost, and what failed."""
+    won = sum(pair.difference > 0 or pair.failed == "baseline" for pair in verdict.paired)
+    parts = [f"it won {won} of {count(verdict.pairs, 'pair')}"] if verdict.paired else []
+    if verdict.failures[1]:
+        parts.append(f"{count(verdict.failures[1], 'run')} of it failed")
+    if math.isfinite(verdict.effect):
+        ends = interval(verdict, trial.points)
+        sure = f" (with 95 % certainty {ends})" if ends and "?" not in ends else ""
+        parts.append(f"the difference is {effect(verdict.effect, trial.points)} in the mean{sure}")
+    extra = round(100 * (verdict.cost - 1)) if math.isfinite(verdict.cost) else 0
+    if extra:
+        parts.append(f"a run takes {abs(extra)} % {'longer' if extra > 0 else 'less'}")
+    said = "; ".join(parts)
+    return said[:1].upper() + said[1:]
+
+
+MEANS: dict[Decision, str] = {
+    "HELPS": "It helps.",
+    "HURTS": "It hurts: leave it out.",
+    "OPEN": "More pairs are needed to say whether it helps.",
+    "NOT WORTH IT": "If it helps at all, then by less than is worth having.",
+    "NO DIFFERENCE THAT MATTERS": "It makes no difference that matters.",
+}
+"""What a verdict means, in a sentence."""
 
 
 def odds(evidence: float) -> str:
