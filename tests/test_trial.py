@@ -217,12 +217,33 @@ def test_a_trick_that_repeats_another_is_left_out_of_the_recipe():
     """Both make the training longer: beside the one, the other does nothing."""
     again = changed("longer-again", epochs=24)
     trial = trying(LONGER, again).run()
-    found = by_arm(trial)
-    assert len(trial.recipe.steps) <= 1
-    assert "HELPS" not in {found[name].decision for name in found} or trial.recipe.steps
-    for name in ("longer", "longer-again"):
-        if name not in {step.arm for step in trial.recipe.steps}:
-            assert "fresh" in found[name].reason
+    found, (step,) = by_arm(trial), trial.recipe.steps
+    other = "longer" if step.arm == "longer-again" else "longer-again"
+    assert found[step.arm].fresh
+    assert found[other].decision == "HELPS", "alone it does"
+    assert found[other].reason == f"{step.arm} did better, and this would take its place"
+
+
+def test_of_two_that_do_the_same_in_different_ways_one_stays():
+    """Inputs that have unit deviation already are not changed by another step to it."""
+
+    def scaling(name: str) -> Practice:
+        step = InputStep(name, lambda x: (x.std(0),), lambda x, deviation: x / deviation)
+
+        def apply(setup: Setup, _glimpse: Glimpse) -> Iterator[Arm]:
+            yield Arm(name, replace(setup, inputs=(*setup.inputs, step)), rates=(1.0,))
+
+        return Practice(name, "planted", "A planted truth", "", (), apply=apply)
+
+    trial = trying(scaling("units"), scaling("units-again")).run()
+    (step,) = trial.recipe.steps
+    (other,) = {"units", "units-again"} - {step.arm}
+    left_out = by_arm(trial)[other]
+    assert left_out.decision == "HELPS"
+    assert f"beside {step.arm} no gain showed" in left_out.reason
+    assert left_out.context["beside"]["others"] == step.arm
+    assert trial.recipe.together is not None
+    assert trial.recipe.together.effect > 0
 
 
 def test_two_that_add_up_make_a_recipe():

@@ -1,8 +1,9 @@
 """The recipe check: whether the winners hold together, on seeds that did not choose them.
 
 The best arm of each practice that helped is applied on top of the others, the strongest first. The
-recipe is compared with the bare setup and with itself less each trick. A trick that does not show
-on the fresh seeds, beside the others, is left out; what is reported of the rest comes from here.
+recipe is compared with the bare setup and with itself less each trick. Of the tricks that do not
+show on the fresh seeds, beside the others, the one that brings least is left out, and what is left
+is compared again: of two that do the same, one stays. What is reported of the rest comes from here.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any
 
 from nomagic.trial import budget, verdicts
 from nomagic.trial.arms import Candidate
-from nomagic.trial.recipe import combine
-from nomagic.trial.runs import Runner, Variant
+from nomagic.trial.recipe import alike, combine
+from nomagic.trial.runs import OutOfTimeError, Runner, Variant
 from nomagic.trial.screening import RATES, pick
-from nomagic.trial.statistics import LOT, Judgement, Pairs, judge, lots
+from nomagic.trial.statistics import ALPHA, LOT, Judgement, Pairs, judge, lots
 from nomagic.trial.verdicts import Contest
 from nomagic.words import Recipe, Step, Verdict
 
@@ -45,25 +46,48 @@ class Checking:
     reasons: dict[str, str] = field(default_factory=dict[str, str])
     without: dict[str, Contest] = field(default_factory=dict[str, Contest])
     found: dict[str, Judgement] = field(default_factory=dict[str, Judgement])
+    beside: dict[str, str] = field(default_factory=dict[str, str])
     whole: Contest | None = None
     together: Judgement | None = None
 
     def run(self) -> None:
         """Train and judge; what `verdicts` and `recipe` tell grows on the way."""
         names = self._in_time(self._applied(self._best()))
-        recipe, rate = self._variant(names)
         own, baseline = self._baseline(names)
-        self.without = {name: self._less(name, names, recipe, rate) for name in names}
-        self._judge(recipe, baseline)
-        kept = [name for name in names if self.found[name].decision == "HELPS"]
-        if kept and kept != names:
-            recipe, _ = self._variant(kept, rate)
-            self.runner.finish([(recipe, self.pairs), (baseline, self.pairs)])
-        if kept:
-            self.whole = Contest(self._candidate(kept[0]), baseline, recipe, (own, rate))
+        recipe, rate = self._variant(names)
+        first = len(names)
+        try:
+            while names and not self._hold(names, recipe, baseline, rate, first):
+                names = self._shorter(names)
+                recipe, rate = self._variant(names, rate if len(names) > 1 else None)
+        except OutOfTimeError:
+            self.remarks.append("there is no recipe: the time ended before it was checked")
+            raise
+        if names:
+            self.whole = Contest(self._candidate(names[0]), baseline, recipe, (own, rate))
             self.together = self._compare({"recipe": self.whole})["recipe"]
             if self.together.decision != "HELPS":
                 self.remarks.append("there is no recipe: together the tricks show no gain")
+
+    def _hold(
+        self, names: Sequence[str], recipe: Variant, baseline: Variant, rate: float, first: int
+    ) -> bool:
+        """Whether each of these tricks shows beside the others, as one of ``first`` tricks."""
+        less = {name: self._less(name, names, recipe, rate) for name in names}
+        self.without |= less
+        self._judge(less, recipe, baseline, ALPHA * len(names) / first)
+        return all(self._shown(name) for name in names)
+
+    def _shown(self, name: str) -> bool:
+        return name in self.found and self.found[name].decision == "HELPS"
+
+    def _shorter(self, names: Sequence[str]) -> list[str]:
+        """All but the one that brings least of those that did not show."""
+        lost = [name for name in names if not self._shown(name)]
+        least = min(lost, key=lambda name: self.found[name].effect)
+        others = [name for name in names if name != least]
+        self.beside[least] = ", ".join(self._candidate(name).arm.name for name in others)
+        return others
 
     def _baseline(self, names: Sequence[str]) -> tuple[float, Variant]:
         """The bare setup at the best rate that screening gave it, and that factor."""
@@ -90,14 +114,31 @@ class Checking:
         return self.contests[name].candidate
 
     def _applied(self, names: Sequence[str]) -> list[str]:
-        """Those that can be applied on top of each other."""
+        """Those that can be applied on top of each other, and do not take each other's place."""
         _, refused = self._combine(names)
-        applied = [name for name in names if name not in refused]
-        for name, reason in refused.items():
-            stronger = next((one for one in applied if self._combine([one, name])[1]), "")
-            arm = self._candidate(stronger).arm.name if stronger else "others"
-            self.reasons[name] = f"{arm} did better, and beside it this cannot be used: {reason}"
+        applied: list[str] = []
+        for name in names:
+            undone = next((one for one in applied if self._replaces(name, one)), "")
+            if name in refused:
+                stronger = next((one for one in applied if self._combine([one, name])[1]), "")
+                self._refuse(name, stronger, f"beside it this cannot be used: {refused[name]}")
+            elif undone:
+                self._refuse(name, undone, "this would take its place")
+            else:
+                applied.append(name)
         return applied
+
+    def _refuse(self, name: str, stronger: str, reason: str) -> None:
+        arm = self._candidate(stronger).arm.name if stronger else "others"
+        self.reasons[name] = f"{arm} did better, and {reason}"
+
+    def _replaces(self, name: str, other: str) -> bool:
+        """Whether a trick on top of another leaves nothing of it."""
+        alone, refused = self._combine([name])
+        both, refused_too = self._combine([other, name])
+        if refused or refused_too:
+            return False
+        return alike(self.runner.plan, alone, both, self.glimpse)
 
     def _in_time(self, names: list[str]) -> list[str]:
         """Those that there is time to check."""
@@ -145,25 +186,28 @@ class Checking:
 
     # -- how well -------------------------------------------------------------------------------
 
-    def _judge(self, recipe: Variant, baseline: Variant) -> None:
+    def _judge(
+        self, less: Mapping[str, Contest], recipe: Variant, baseline: Variant, alpha: float
+    ) -> None:
         """Lots of fresh pairs until each trick is settled."""
+        found: dict[str, Judgement] = {}
         for look in lots(len(self.pairs)):
             rows = self.pairs[:look]
-            open_ = [one.baseline for name, one in self.without.items() if not self._final(name)]
+            open_ = [one.baseline for name, one in less.items() if not _final(found, name)]
             self.runner.finish([(one, rows) for one in (recipe, baseline, *open_)])
-            self.found = self._compare(self.without)
-            if all(self._final(name) for name in self.without):
+            found = self._compare(less, alpha)
+            self.found |= found
+            if all(_final(found, name) for name in less):
                 return
 
-    def _final(self, name: str) -> bool:
-        return name in self.found and self.found[name].final
-
-    def _compare(self, contests: Mapping[str, Contest]) -> dict[str, Judgement]:
+    def _compare(
+        self, contests: Mapping[str, Contest], alpha: float = ALPHA
+    ) -> dict[str, Judgement]:
         pairs = {name: self._pairs(one) for name, one in contests.items()}
         known = {name: one.worth for name, one in self.judged.items() if one.worth > 0}
         least = min(known.values(), default=math.nan)
         worth = {name: known.get(name, least) for name in pairs if known}
-        return judge(pairs, lots(len(self.pairs)), worth)
+        return judge(pairs, lots(len(self.pairs)), worth, alpha=alpha)
 
     def _pairs(self, one: Contest) -> Pairs:
         known = [seed in one.baseline.known and seed in one.arm.known for seed in self.pairs]
@@ -180,22 +224,30 @@ class Checking:
         judged = self.found.get(name)
         if judged is None or not judged.pairs:
             reason = self.reasons.get(name, "not yet checked on fresh seeds")
-            known = self.judged[name]
-            rows = self.tried[: known.pairs]
-            trial = verdicts.verdict(self.contests[name], known, rows, context)
-            return replace(trial, reason=reason)
+            return replace(self._tried(name, context), reason=reason)
+        if self.beside.get(name):
+            return self._redundant(name, judged, context)
         found = verdicts.verdict(self.without[name], judged, self.pairs[: judged.pairs], context)
         before = self.judged[name]
-        beside = "" if len(self.without) == 1 else " beside the other winners"
-        lost = f"it won over {before.pairs} pairs, and not over {judged.pairs} fresh ones{beside}"
+        lost = f"it won over {before.pairs} pairs, and not over {judged.pairs} fresh ones"
         reason = "" if judged.decision == "HELPS" else lost
-        trial = {
-            "effect": before.effect,
-            "low": before.low,
-            "high": before.high,
-            "pairs": before.pairs,
-        }
-        return replace(found, fresh=True, reason=reason, context=found.context | {"trial": trial})
+        trial = {"trial": _told(before)}
+        return replace(found, fresh=True, reason=reason, context=found.context | trial)
+
+    def _tried(self, name: str, context: dict[str, Any]) -> Verdict:
+        """What the trial said, on the seeds that chose the winner."""
+        known = self.judged[name]
+        return verdicts.verdict(self.contests[name], known, self.tried[: known.pairs], context)
+
+    def _redundant(self, name: str, judged: Judgement, context: dict[str, Any]) -> Verdict:
+        """A winner that brought nothing more beside others: what it brings alone still holds."""
+        trial, others = self._tried(name, context), self.beside[name]
+        reason = (
+            f"it won alone over {trial.pairs} pairs; beside {others} no gain showed in "
+            f"{judged.pairs} fresh ones"
+        )
+        beside = {"beside": {"others": others} | _told(judged)}
+        return replace(trial, reason=reason, context=trial.context | beside)
 
     def recipe(self, empty: Recipe, context: dict[str, Any]) -> Recipe:
         """What survived, with its evidence; empty if nothing did, or the time ran out."""
@@ -206,7 +258,7 @@ class Checking:
         steps = [
             Step(one.candidate.practice.name, one.candidate.arm.name, self._verdict(name, context))
             for name, one in self.without.items()
-            if self.found[name].decision == "HELPS"
+            if self._shown(name)
         ]
         return replace(
             empty,
@@ -215,3 +267,12 @@ class Checking:
             together=replace(together, practice="", arm="recipe", fresh=True),
             context=context | {"learning rate of the bare setup": self.whole.rates[0]},
         )
+
+
+def _final(found: Mapping[str, Judgement], name: str) -> bool:
+    return name in found and found[name].final
+
+
+def _told(judged: Judgement) -> dict[str, Any]:
+    """A judgement in the numbers that a verdict's context tells."""
+    return {name: getattr(judged, name) for name in ("effect", "low", "high", "pairs")}

@@ -8,9 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nomagic import toml
 from nomagic.engine.plan import Plan
 from nomagic.trial.arms import glimpse, proved
+from nomagic.trial.runs import setup_name
 from nomagic.words import Arm, NotApplicable, Practice, Proof, Recipe, Setup, Step, Verdict
 
 VERSION = 1
@@ -46,6 +49,30 @@ def combine(
         else:
             setup = found.setup
     return setup, refused
+
+
+def alike(plan: Plan, first: Setup, second: Setup, seed: int) -> bool:
+    """Whether two setups are one training: equal settings, and networks that compute the same.
+
+    Args:
+        plan: has the data.
+        first: a setup,
+        second: and another one.
+        seed: of the networks that are compared.
+    """
+    names = [setup_name(replace(setup, edits=()), "") for setup in (first, second)]
+    if names[0] != names[1]:
+        return False
+    plans = [Plan(setup, plan.data) for setup in (first, second)]
+    one, other = (each.model(each.members([seed])[0]).eval() for each in plans)
+    if str(one) != str(other):
+        return False
+    x, own = plans[0].sample(seed), one.state_dict()
+    if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in other.state_dict().items()}:
+        return False
+    other.load_state_dict(own)
+    with torch.no_grad():
+        return torch.equal(one(x), other(x))
 
 
 def _arm(practice: Practice, name: str, plan: Plan, seed: int) -> tuple[Arm | Proof | None, str]:
