@@ -15,7 +15,7 @@ FLOORS = (
     ("words", "sources", "frames", "glimpse", "toml"),
     ("config", "suppress", "parts", "report", "script"),
     ("probes", "replay", "subject", "mixer", "datasets", "exhibits"),
-    ("practices", "taps", "engine", "setups", "described"),
+    ("practices", "evidence", "taps", "engine", "setups", "described"),
     ("catalog",),
     ("checking", "trial"),
     ("fitting", "looking"),

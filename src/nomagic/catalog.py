@@ -2,8 +2,9 @@
 
 A practice is its file: the name is the file's, the category is the folder's, the first line of
 the docstring is the claim and the rest its text. ``SOURCES`` names where it comes from. The
-parameters of ``check``, where there is one, say by their types which probes it needs. ``apply``,
-where there is one, is the trick, and ``PROMISE`` the published effect that it is held against.
+parameters of ``check``, where there is one, say by their types which probes it needs, and so do
+those of ``show``, which draws the evidence. ``apply``, where there is one, is the trick, and
+``PROMISE`` the published effect that it is held against.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import nomagic.practices
 from nomagic.config import nearest
 from nomagic.probes.probe import Probe
 from nomagic.sources import SOURCES
-from nomagic.words import Apply, Check, Practice, Promise
+from nomagic.words import Apply, Check, Practice, Promise, Show
 
 
 class CatalogError(Exception):
@@ -85,7 +86,7 @@ def _practice(module: ModuleType, root: str) -> Practice:
     claim, _, text = inspect.cleandoc(module.__doc__ or "").partition("\n")
     if not claim:
         raise CatalogError(f"{_at(module)}: the docstring is missing; its first line is the claim")
-    check = getattr(module, "check", None)
+    check, show = getattr(module, "check", None), getattr(module, "show", None)
     return Practice(
         name=stem.replace("_", "-"),
         category=folders[0],
@@ -96,6 +97,8 @@ def _practice(module: ModuleType, root: str) -> Practice:
         needs=_needs(module, check) if check else (),
         apply=_apply(module),
         promise=_promise(module),
+        show=show,
+        shows=_needs(module, show) if show else (),
     )
 
 
@@ -109,7 +112,7 @@ def _sources(module: ModuleType) -> tuple[str, ...]:
     return sources
 
 
-def _needs(module: ModuleType, check: Check) -> tuple[type[Any], ...]:
+def _needs(module: ModuleType, check: Check | Show) -> tuple[type[Any], ...]:
     line = check.__code__.co_firstlineno
     needs: list[type[Any]] = []
     for name, parameter in inspect.signature(check).parameters.items():
@@ -119,8 +122,8 @@ def _needs(module: ModuleType, check: Check) -> tuple[type[Any], ...]:
         if not (isinstance(kind, type) and issubclass(kind, Probe)):
             said = "nothing" if kind is parameter.empty else getattr(kind, "__name__", repr(kind))
             raise CatalogError(
-                f"{_at(module, line)}: the parameter {name!r} of check is annotated with {said}; "
-                "it takes a class from nomagic.probes, which says what to watch"
+                f"{_at(module, line)}: the parameter {name!r} of {check.__name__} is annotated "
+                f"with {said}; it takes a class from nomagic.probes, which says what to watch"
             )
         needs.append(cast("type[Any]", kind))
     return tuple(needs)

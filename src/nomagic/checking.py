@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from nomagic import catalog
 from nomagic import script as scripts
 from nomagic.config import Options
+from nomagic.evidence import curves, drawn
 from nomagic.probes.probe import Probe
 from nomagic.probes.run import Places, Run
 from nomagic.suppress import suppressed
@@ -30,6 +31,7 @@ from nomagic.words import (
     Look,
     NotApplicable,
     Outcome,
+    Picture,
     Practice,
     Record,
 )
@@ -52,6 +54,7 @@ class Watch:
         self.run = Run(Places(own), options.overhead)
         self.taps: Taps | None = None
         self.seconds = 0.0
+        self.remarks: list[str] = []
 
     def start(self) -> None:
         """Import torch, make the probes and install the taps."""
@@ -59,8 +62,10 @@ class Watch:
         from nomagic.taps import Taps
 
         for practice in self.practices:
-            for kind in practice.needs:
+            for kind in (*practice.needs, *practice.shows):
                 self._add(kind)
+        for kind in () if self.options.select else drawn.WATCHED:
+            self._add(kind)
         self.taps = Taps(self.run, self.run.probes.values(), self._stop())
         self.taps.install()
         self.run.clock.began = time.perf_counter()
@@ -103,12 +108,13 @@ class Watch:
         for probe in self.run.probes.values():
             self._finish(probe, "release")
         cost = time.perf_counter() - cost
+        made = drawn.pictures(self.run.probes.values(), self.remarks.append)
         looks: list[Look] = []
         findings: list[Finding] = []
         for practice in self.practices:
             found, look = self._ask(practice)
             findings.extend(found)
-            looks.append(look)
+            looks.append(replace(look, pictures=self._shown(practice, look, made)))
         clock = self.run.clock
         return Record(
             command=tuple(command),
@@ -119,8 +125,24 @@ class Watch:
             cost=Cost(self.seconds, clock.start, clock.spent, cost),
             ending=ending,
             versions=versions(),
-            remarks=tuple(self._remarks()),
+            remarks=(*self._remarks(), *self.remarks),
+            charts=(*drawn.charts(made), *self._times()),
         )
+
+    def _times(self) -> tuple[Picture, ...]:
+        """Where the time went, if anything was trained."""
+        return tuple(curves.laps(self.run.laps.rows))
+
+    def _shown(self, practice: Practice, look: Look, made: drawn.Pictures) -> tuple[Picture, ...]:
+        """The evidence that a practice was judged by."""
+        if look.status not in ("findings", "clean"):
+            return ()
+        try:
+            return drawn.shown(practice, self.run.probes, made)
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            self.remarks.append(f"no picture of {practice.name}: {said}")
+            return ()
 
     def _finish(self, probe: Probe[Any], event: str) -> None:
         act = getattr(probe, event, None)

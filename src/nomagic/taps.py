@@ -207,6 +207,8 @@ class Taps:
         self._evaluations = 0
         self._evaluated = -1
         self._forward = self._forward_began = self._step_began = 0.0
+        self._ours_began = 0.0
+        self._evaluating: Batch | None = None
         self._epochs: dict[int, int] = {}
         self._passes: weakref.WeakKeyDictionary[Any, list[Any]] = weakref.WeakKeyDictionary()
         self._scaled: dict[int, tuple[Tensor, Tensor]] = {}
@@ -379,6 +381,7 @@ class Taps:
         self.tell("on_enter", self.call)
         if not (run.looking or self.peeking or run.compiled):
             self._dive(module)
+        self._ours_began = run.clock.start + run.clock.spent
         self._forward_began = time.perf_counter()
 
     def _dive(self, module: nn.Module | None) -> None:
@@ -432,11 +435,22 @@ class Taps:
             seconds = time.perf_counter() - self._forward_began
             self.run.times["forward"] += seconds
             self._forward += seconds if call.grads else 0.0
+            self._lap(call, seconds)
             call.args, call.kwargs, call.output = args, kwargs, output
             if call.grads:
                 self.run.calls.append(call)
             self.tell("on_call", call)
             self.call = None
+
+    def _lap(self, call: Call, seconds: float) -> None:
+        """Book an outermost call, and for an evaluation what its batch was waited for."""
+        run = self.run
+        own = max(0.0, seconds - (run.clock.start + run.clock.spent - self._ours_began))
+        run.laps.add("forward" if call.grads else "evaluation", own)
+        if not call.grads and call.batch is not None and call.batch is not self._evaluating:
+            self._evaluating = call.batch
+            run.laps.add("evaluation", call.batch.waited)
+            run.laps.add("loader", -call.batch.waited)
 
     # -- the taps -------------------------------------------------------------------------
 
@@ -580,6 +594,7 @@ class Taps:
         finally:
             self.muted = False
         if self.quiet:
+            self.run.laps.lose()
             self.run.advance()
             if not self.run.asleep:
                 self._wake()
@@ -612,6 +627,9 @@ class Taps:
         run = self.run
         run.times["backward"] += seconds
         run.timed += 1
+        run.laps.add("backward", seconds)
+        now, ours = time.perf_counter(), run.clock.start + run.clock.spent
+        run.laps.end(run.tick, now, ours, run.looking)
         if not run.looking and len(run.spans) < SPANS:
             run.spans.append(self._forward + seconds)
         self._forward = 0.0
@@ -673,7 +691,9 @@ class Taps:
         self.muted = False
         run = self.run
         if self._step_began:
-            run.times["step"] += time.perf_counter() - self._step_began
+            seconds = time.perf_counter() - self._step_began
+            run.times["step"] += seconds
+            run.laps.add("step", seconds)
             self._step_began = 0.0
         if self.heard("on_step"):
             index = run.stepped.get(id(optimizer), 0)
@@ -711,6 +731,7 @@ class Taps:
                 waited = time.perf_counter() - began
             loader, epoch, index = known
             known[2] += 1
+            self.run.laps.add("loader", waited)
             self.run.batch = Batch(loader, value, epoch, index, waited)
             if self.heard("on_batch"):
                 self.tell("on_batch", self.run.batch)

@@ -264,6 +264,41 @@ class Setup:
     """Surgery on the fresh model, in order."""
     draw: int = 0
     """Another number gives initial weights, order and dropout of their own, on the same split."""
+    block_rates: BlockRates | None = None
+    """Rates of their own for the blocks of the network, as in fine-tuning; None: one for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRates:
+    """Learning rates by block: the head's is the optimizer's own, the trunk's are shares of it.
+
+    The head is the last layer; blocks are those of `nomagic.parts.trunk`. ``trunk`` is the rate of
+    the block before the head over the head's, ``factor`` that of each block over the one behind it,
+    so that a factor below 1 moves the first blocks least (discriminative rates). ``opening`` is the
+    share of the epochs over which blocks are opened one after the other, from the head on (gradual
+    unfreezing); a block that is not open yet has rate 0. Source: Howard & Ruder 2018, Universal
+    Language Model Fine-tuning for Text Classification, arXiv:1801.06146.
+
+    Raises:
+        ValueError: ``trunk`` or ``factor`` is not above 0, or ``opening`` is no share below 1.
+    """
+
+    trunk: float = 1.0
+    factor: float = 1.0
+    opening: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("trunk", "factor"):
+            value = getattr(self, name)
+            if not 0 < value < float("inf"):
+                raise ValueError(
+                    f"{name} is {value}; it is a factor on the learning rate above 0. To keep "
+                    "blocks as they are, freeze their parameters"
+                )
+        if not 0 <= self.opening < 1:
+            raise ValueError(
+                f"opening is {self.opening}; it is a share of the epochs from 0 to below 1"
+            )
 
 
 @dataclass(frozen=True, slots=True)

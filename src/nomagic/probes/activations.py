@@ -21,6 +21,8 @@ CALLS = 4
 """Calls of one activation that are looked at in one tick: a loop over time steps makes many."""
 MOST = 2**20
 """Numbers that are looked at in one call."""
+LOOKS = 64
+"""Looks of one activation whose share of silent or saturated units is kept."""
 ENDS = 5
 """Looks at either end of the run over which the saturated share is averaged."""
 
@@ -45,7 +47,9 @@ class Activation:
     ``units`` that never fired in any of its ``samples``; ``born`` and ``silent`` are the shares
     that never did in the first and in the last 1,000 (nan: fewer were seen). ``flat`` are the
     shares of saturated outputs, beyond 0.97 (tanh) or outside 0.03 to 0.97 (sigmoid), at the start
-    and at the end. ``nodes`` are where it is in `Trace`: (graph, node).
+    and at the end. ``nodes`` are where it is in `Trace`: (graph, node). ``history`` are the shares
+    of units that were silent for the last 1,000 samples (of all samples, while there were fewer),
+    or of saturated outputs: (optimizer step, share).
     """
 
     kind: str
@@ -61,6 +65,7 @@ class Activation:
     nodes: tuple[tuple[int, int], ...] = ()
     trained: bool = True
     inputs: int = 0
+    history: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(slots=True)
@@ -81,6 +86,18 @@ class _Site:
     starts: list[Any] = field(default_factory=list)
     ends: deque[Any] = field(default_factory=lambda: deque(maxlen=ENDS))
     nodes: list[tuple[int, int]] = field(default_factory=list)
+    history: list[tuple[int, Any]] = field(default_factory=list)
+    spacing: int = 1
+    noted: int = -1
+
+    def note(self, step: int, share: Any) -> None:
+        """Keep the share of one look; it stays where it is."""
+        if self.looks % self.spacing:
+            return
+        self.history.append((step, share))
+        if len(self.history) > LOOKS:
+            self.history = self.history[::2]
+            self.spacing *= 2
 
 
 class Activations(Probe[Activation]):
@@ -111,6 +128,17 @@ class Activations(Probe[Activation]):
             _note_firing(site, op.output.detach())
         else:
             _note_flat(site, op.output.detach())
+        if op.grads and site.noted != self.run.tick:
+            site.noted = self.run.tick
+            self._keep(site)
+
+    def _keep(self, site: _Site) -> None:
+        """Keep the share of units that are silent, or of outputs that are flat, by now."""
+        if site.kind != "relu":
+            site.note(self.run.steps, (site.ends or site.starts)[-1])
+        elif site.last is not None:
+            silent = site.last <= max(-1, site.samples - WINDOW)
+            site.note(self.run.steps, silent.float().mean())
 
     def _trained(self, op: Op, kind: str) -> _Site | None:
         """Its site in a training pass: the layer that feeds it tells it from others on its line."""
@@ -266,4 +294,5 @@ def _row(site: _Site) -> Activation:
         nodes=tuple(site.nodes),
         trained=site.trained,
         inputs=site.inputs,
+        history=tuple((step, float(share)) for step, share in site.history),
     )

@@ -48,6 +48,10 @@ seen, too.
 """
 SPANS = 1_000
 """Ticks whose forward and backward are timed one by one."""
+LAPS = 480
+"""Laps kept; when more have come, every other one is let go."""
+PARTS: tuple[str, ...] = ("loader", "forward", "backward", "step", "evaluation", "nomagic", "other")
+"""Where the time of a step goes."""
 SHARE = 0.5
 """Of the overhead budget, what we may book; the rest is for what cannot be timed from within."""
 
@@ -158,6 +162,59 @@ class Step:
     index: int
     place: Place | None
     tick: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lap:
+    """The time from one backward to the next, in seconds, by `PARTS`.
+
+    Evaluation is what took place since the lap before, spread over the steps since then. ``looked``
+    says that the step was looked at closely, which slows it.
+    """
+
+    tick: int
+    seconds: tuple[float, ...]
+    looked: bool = False
+
+
+class Laps:
+    """The laps of a run; of the later ones only some are kept."""
+
+    def __init__(self) -> None:
+        self.rows: list[Lap] = []
+        self._spent = dict.fromkeys(PARTS, 0.0)
+        self._before = 0.0
+        self._began = self._ours = 0.0
+        self._last = self._seen = 0
+        self._spacing = 1
+
+    def add(self, part: str, seconds: float) -> None:
+        """Time that went into one part."""
+        self._spent[part] += seconds
+
+    def lose(self) -> None:
+        """The lap under way is not heard to its end."""
+        self._began = 0.0
+
+    def end(self, tick: int, now: float, ours: float, looked: bool) -> None:
+        """A lap is over at ``now``; ``ours`` is what watching has taken so far."""
+        spent, wall, heard = self._spent, now - self._began, self._began > 0
+        spent["nomagic"] = ours - self._ours
+        spent["other"] = max(0.0, wall - sum(spent.values()))
+        self._spent, self._began, self._ours = dict.fromkeys(PARTS, 0.0), now, ours
+        self._before += spent["evaluation"]
+        if heard:
+            spent["evaluation"] = self._before / max(1, tick - self._last)
+            self._last, self._before = tick, 0.0
+            self._keep(Lap(tick, tuple(spent[part] for part in PARTS), looked))
+
+    def _keep(self, lap: Lap) -> None:
+        self._seen += 1
+        if self._seen % self._spacing == 0:
+            self.rows.append(lap)
+        if len(self.rows) > LAPS:
+            self.rows = self.rows[::2]
+            self._spacing *= 2
 
 
 class Places:
@@ -295,6 +352,7 @@ class Run:
         self.times = {"forward": 0.0, "backward": 0.0, "step": 0.0}
         self.timed = 0
         self.spans: list[float] = []
+        self.laps = Laps()
         self.batch: Batch | None = None
         self.probes: dict[type[Probe[Any]], Probe[Any]] = {}
         self.errors: dict[str, str] = {}

@@ -12,7 +12,7 @@ import hashlib
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ from nomagic.report import draw, figures, terminal
 from nomagic.report import fit as fits
 from nomagic.report import trial as trials
 from nomagic.report.advice import flow
+from nomagic.report.cures import Change, cure
 from nomagic.report.excerpt import around
 from nomagic.report.grid import Grid, grid, told
+from nomagic.report.ink import tick
 from nomagic.report.lines import clean, count, duration
 from nomagic.sources import SOURCES
 from nomagic.words import (
@@ -36,7 +38,9 @@ from nomagic.words import (
     Picture,
     Practice,
     Record,
+    Series,
     Status,
+    Survey,
     Trial,
     Verdict,
 )
@@ -51,17 +55,33 @@ PICTURES = 40
 """Pictures that are drawn on one page; of more, the numbers are given."""
 OPEN = 12
 """Up to so many stages stand open; of more, only the last."""
+COLUMNS = 16
+"""Columns of a map whose numbers are given."""
 ROWS = 8_000
 """Rows of the tables of all stages together."""
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:;"
 """What the page may load: its own style, and the pictures and sounds that it holds."""
+HELD = 1_800_000
+"""Bytes of pictures and sounds on a page, at most."""
 MEDIA = {"image": "image/png", "sound": "audio/wav"}
 
 
 @dataclass(frozen=True, slots=True)
+class Plate:
+    """A picture where it is drawn first, by its id on the page."""
+
+    picture: Picture
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
-    """Findings of one practice: some in full, some listed, ``more`` only counted."""
+    """Findings of one practice: some in full, some listed, ``more`` only counted.
+
+    ``plates`` are the evidence, ``elsewhere`` that of it which is drawn in another place, and
+    ``cure`` the change in a script of ours.
+    """
 
     practice: str
     severity: str
@@ -69,6 +89,9 @@ class Group:
     full: tuple[Finding, ...]
     listed: tuple[Finding, ...]
     more: int
+    plates: list[Plate]
+    elsewhere: list[Plate]
+    cure: tuple[Change, ...]
 
 
 def check(
@@ -83,21 +106,26 @@ def check(
     which the run began, by default the current one.
     """
     known = {practice.name: practice for practice in practices}
+    plates = _Plates()
+    groups = list(_groups(record, known, plates))
+    charts = [plates.of(picture) for picture in record.charts]
+    clean = [look for look in record.looks if look.status == "clean"]
     return _page(
         "check.html.j2",
         nomagic,
         title=f"nomagic check {shlex.join(record.command)}",
         record=record,
         around=partial(around, folder=folder),
-        groups=list(_groups(record.findings, known)),
+        groups=groups,
+        charts=charts,
         found=Counter(one.severity for one in record.findings),
         severities=SEVERITIES,
         ending=terminal.ended(record),
         clean=[
-            (look.practice, known.get(look.practice))
-            for look in record.looks
-            if look.status == "clean"
+            (look.practice, known.get(look.practice), [plates.of(one) for one in look.pictures])
+            for look in clean
         ],
+        proofs=plates.added(groups, charts),
         could_not_look=_unseen(record, "could-not-look"),
         not_applicable=_unseen(record, "not-applicable"),
     )
@@ -137,6 +165,41 @@ def fit(fit: Fit, nomagic: str = "") -> str:
         commands=fits.commands(fit),
         most=min(200, max(10, ROWS // max(1, len(fit.stages)))),
     )
+
+
+def look(survey: Survey, practices: Iterable[Practice] = (), nomagic: str = "") -> str:
+    """The page of a look at data; ``practices`` give claims, ``nomagic`` is our version."""
+    return _page(
+        "look.html.j2",
+        nomagic,
+        title=f"nomagic look {survey.subject}",
+        survey=_within(survey, HELD),
+        known={practice.name: practice for practice in practices},
+        found=Counter(one.severity for one in survey.findings),
+        severities=SEVERITIES,
+    )
+
+
+def _within(survey: Survey, most: int) -> Survey:
+    """The survey with at most so many bytes of pictures and sounds; of more, the text stays."""
+    left = most
+
+    def kept(one: Exhibit) -> Exhibit:
+        nonlocal left
+        left -= len(one.media)
+        return one if left >= 0 else replace(one, kind="text", media=b"")
+
+    sections = [
+        replace(
+            section,
+            galleries=tuple(
+                replace(gallery, exhibits=tuple(map(kept, gallery.exhibits)))
+                for gallery in section.galleries
+            ),
+        )
+        for section in survey.sections
+    ]
+    return replace(survey, sections=tuple(sections))
 
 
 def write(text: str, file: Path) -> None:
@@ -229,7 +292,9 @@ def _paragraphs(text: str) -> list[str]:
 
 
 def _numbers(picture: Picture) -> Grid | str:
-    """The table below a picture."""
+    """The table below a picture; of a map as the map lies, with some of its columns."""
+    if any(series.kind == "map" for series in picture.series):
+        return grid([_row(series, picture.rows) for series in picture.series])
     head = ("series", picture.x or "x", picture.y or "y", "low", "high")
     rows = [
         dict(zip(head, (series.name, *values), strict=False))
@@ -239,6 +304,13 @@ def _numbers(picture: Picture) -> Grid | str:
         )
     ]
     return grid(rows)
+
+
+def _row(series: Series, rows: str) -> dict[str, Any]:
+    """One row of a map."""
+    apart = -(-len(series.x) // COLUMNS) or 1
+    names = (x if isinstance(x, str) else tick(x) for x in series.x[::apart])
+    return {rows or "row": series.name, **dict(zip(names, series.y[::apart], strict=True))}
 
 
 def _own(verdict: Verdict, trial: Trial) -> dict[str, Any]:
@@ -272,12 +344,38 @@ GLOBALS: dict[str, Any] = {
 # -- findings -------------------------------------------------------------------------------------
 
 
-def _groups(findings: Iterable[Finding], known: Mapping[str, Practice]) -> Iterator[Group]:
+class _Plates:
+    """Every picture of a page once, with an id."""
+
+    def __init__(self) -> None:
+        self._plates: dict[Picture, Plate] = {}
+
+    def of(self, picture: Picture) -> Plate:
+        """Where the picture is drawn, or will be."""
+        return self._plates.setdefault(picture, Plate(picture, f"picture-{len(self._plates) + 1}"))
+
+    def knows(self, picture: Picture) -> bool:
+        """Whether it is drawn before."""
+        return picture in self._plates
+
+    def added(self, groups: Iterable[Group], charts: Iterable[Plate]) -> list[Plate]:
+        """Those that stand neither with a finding nor among the charts."""
+        drawn = {plate.id for group in groups for plate in group.plates}
+        drawn |= {plate.id for plate in charts}
+        return [plate for plate in self._plates.values() if plate.id not in drawn]
+
+
+def _groups(record: Record, known: Mapping[str, Practice], plates: _Plates) -> Iterator[Group]:
     """By practice, gravest first."""
     groups: defaultdict[tuple[int, str], list[Finding]] = defaultdict(list)
-    for finding in findings:
+    for finding in record.findings:
         groups[SEVERITIES.index(finding.severity), finding.practice].append(finding)
+    evidence = {look.practice: look.pictures for look in record.looks}
+    charts = set(record.charts)
     for (severity, practice), alike in sorted(groups.items(), key=lambda item: item[0][0]):
+        pictures = evidence.get(practice, ())
+        new = [one for one in pictures if one not in charts and not plates.knows(one)]
+        again = [Plate(one, "") for one in pictures if one in charts and not plates.knows(one)]
         yield Group(
             practice,
             SEVERITIES[severity],
@@ -285,6 +383,9 @@ def _groups(findings: Iterable[Finding], known: Mapping[str, Practice]) -> Itera
             tuple(alike[:FULL]),
             tuple(alike[FULL : FULL + LISTED]),
             max(0, len(alike) - FULL - LISTED),
+            [plates.of(one) for one in new] or again[:1],
+            [plates.of(one) for one in pictures if one not in new],
+            cure(practice),
         )
 
 

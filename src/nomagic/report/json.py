@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from nomagic.words import SEVERITIES, Record, Severity
+from nomagic.words import SEVERITIES, Picture, Record, Severity
 
 VERSION = 1
 """Grows when a field is renamed, removed or changes its meaning; new fields do not count."""
@@ -65,6 +66,34 @@ class Ending(Struct):
     error: Annotated[str, Meta(description="The exception, if it crashed")]
 
 
+class Line(Struct):
+    """One line, set of points or bars, row of a map, or layer of a stack."""
+
+    name: Annotated[str, Meta(description="What it is of")]
+    kind: Annotated[
+        Literal["line", "points", "bars", "guide", "map", "stack"],
+        Meta(description="How it is drawn; a guide is a line to compare with"),
+    ]
+    x: Annotated[list[float | str | None], Meta(description="Where, as numbers or names")]
+    y: Annotated[list[float | None], Meta(description="The values; null where there is none")]
+    low: Annotated[list[float | None], Meta(description="The lower ends of a band, or empty")]
+    high: Annotated[list[float | None], Meta(description="The upper ends of a band, or empty")]
+
+
+class Chart(Struct):
+    """A picture of the run as numbers, of bounded size however long the run was."""
+
+    title: Annotated[str, Meta(description="What it shows")]
+    says: Annotated[str, Meta(description="How to read it")]
+    x: Annotated[str, Meta(description="What x is, with its unit")]
+    y: Annotated[str, Meta(description="What y is, with its unit; of a map, what the shades are")]
+    log: Annotated[str, Meta(description="The axes that are logarithmic: x, y, xy or none")]
+    series: Annotated[list[Line], Meta(description="What is drawn")]
+    practices: Annotated[
+        list[str], Meta(description="The practices that were judged by it, clean ones too")
+    ]
+
+
 class Report(Struct):
     """One watched run, judged."""
 
@@ -84,6 +113,9 @@ class Report(Struct):
     ending: Annotated[Ending, Meta(description="How the script ended")]
     versions: Annotated[dict[str, str], Meta(description="Of Python and of the libraries")]
     remarks: Annotated[list[str], Meta(description="What else a reader should know")]
+    charts: Annotated[
+        list[Chart], Meta(description="Curves, layers and times of the run, and the evidence")
+    ]
 
 
 def write(record: Record, nomagic: str, file: Path) -> None:
@@ -133,7 +165,29 @@ def _report(record: Record, nomagic: str) -> Report:
         ending=Ending(record.ending.how, record.ending.code, record.ending.error),
         versions=dict(record.versions),
         remarks=list(record.remarks),
+        charts=list(_charts(record)),
     )
+
+
+def _charts(record: Record) -> Iterator[Chart]:
+    """Every picture once, with the practices whose evidence it is."""
+    judged: dict[Picture, list[str]] = {picture: [] for picture in record.charts}
+    for look in record.looks:
+        for picture in look.pictures:
+            judged.setdefault(picture, []).append(look.practice)
+    for picture, practices in judged.items():
+        yield Chart(
+            title=picture.title,
+            says=picture.says,
+            x=picture.x,
+            y=picture.y,
+            log=picture.log,
+            series=[
+                Line(one.name, one.kind, list(one.x), list(one.y), list(one.low), list(one.high))
+                for one in picture.series
+            ],
+            practices=practices,
+        )
 
 
 def plain(value: Any) -> Any:

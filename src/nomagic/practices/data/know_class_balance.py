@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from nomagic.probes.evaluations import Evaluations, Score
-from nomagic.words import Finding, NotApplicable, Outcome, Place
+from nomagic.words import Finding, NotApplicable, Outcome, Picture, Place, Series
 
 SOURCES = ("KAR", "AMA", "TOT")
 RATIO = 10  # most frequent to rarest class
@@ -24,6 +24,7 @@ ITEMS = 20  # evaluated items of a class
 LUCK = (
     1e-3  # chance of none right, were the class recalled a third as well as the data on the whole
 )
+CLASSES = 40  # in one picture, the rarest
 LABELS = 200  # training labels seen before their counts mean something
 
 
@@ -105,3 +106,23 @@ def place(scores: Evaluations) -> Place | None:
     training = [score for score in scores if not score.evaluation]
     loaders = [score.loader for score in training if score.loader is not None]
     return loaders[0] if loaders else (training[0].place if training else None)
+
+
+def show(evaluations: Evaluations) -> Iterator[Picture]:
+    """How often each class was evaluated, and how often right."""
+    last = last_evaluation(evaluations)
+    if last is None:
+        return
+    classes = sorted(last.classes.items(), key=lambda item: item[1][0])[:CLASSES]
+    names = tuple(f"class {label}" for label, _ in classes)
+    yield Picture(
+        "Recall by class",
+        "How many of each class were in the last evaluation, and how many of them were predicted "
+        "right, the rarest class first.",
+        "",
+        "items",
+        (
+            Series("evaluated", names, tuple(float(n) for _, (n, _) in classes), kind="bars"),
+            Series("right", names, tuple(float(k) for _, (_, k) in classes), kind="bars"),
+        ),
+    )

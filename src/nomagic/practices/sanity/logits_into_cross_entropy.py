@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator
 
 from nomagic.probes.losses import Loss, Losses
 from nomagic.probes.trace import Node
-from nomagic.words import CouldNotLook, Finding, NotApplicable, Outcome, Place
+from nomagic.words import CouldNotLook, Finding, NotApplicable, Outcome, Picture, Place, Series
 
 SOURCES = ("KTW", "BYU")
 
@@ -225,8 +225,8 @@ def sums(row: Loss) -> str:
 def floor(row: Loss) -> str:
     """What the loss cannot fall below."""
     if row.kind == "cross_entropy" or (row.kind == "nll" and row.classes > 1):
-        least = math.log(1 + (row.classes - 1) / math.e)
-        return f"with {row.classes} classes the loss of a hard target cannot fall below {least:.3f}"
+        said = f"with {row.classes} classes the loss of a hard target cannot fall below"
+        return f"{said} {least(row.classes):.3f}"
     return "the loss cannot fall below 0.313 for a positive and 0.693 for a negative target"
 
 
@@ -247,3 +247,30 @@ def unique(findings: Iterable[Finding]) -> Iterator[Finding]:
         if finding.place not in seen:
             seen.add(finding.place)
             yield finding
+
+
+def least(classes: int) -> float:
+    """The lowest cross entropy of probabilities in place of logits."""
+    return math.log(1 + (classes - 1) / math.e)
+
+
+def show(losses: Losses) -> Iterator[Picture]:
+    """The loss above the line that it cannot cross, where its input is squashed twice."""
+    for row in losses.training("cross_entropy"):
+        if squashed(row) is None or len(row.history) < 2 or row.classes < 2:
+            continue
+        ends = (float(row.history[0][0]), float(row.history[-1][0]))
+        low, chance = least(row.classes), math.log(row.classes)
+        steps = tuple(float(tick) for tick, _ in row.history)
+        yield Picture(
+            f"Cross entropy at {row.place}",
+            "Squashed twice, the loss cannot fall below the lower line, however well the network "
+            "knows the answer; a network that knows nothing is at the upper one.",
+            "backward pass",
+            "loss (nats)",
+            (
+                Series("loss", steps, tuple(value for _, value in row.history)),
+                Series(f"out of reach below {low:.3f}", ends, (low, low), kind="guide"),
+                Series(f"chance: {chance:.3f}", ends, (chance, chance), kind="guide"),
+            ),
+        )

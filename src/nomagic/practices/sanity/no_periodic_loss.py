@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from nomagic.probes.batches import Batches
 from nomagic.probes.descent import Descent, Loss
 from nomagic.probes.trace import Trace
-from nomagic.words import Finding, NotApplicable, Outcome, Place
+from nomagic.words import Finding, NotApplicable, Outcome, Picture, Place, Series
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +34,7 @@ SOURCES = ("TP",)
 CORRELATION = 0.3  # five standard deviations of shuffled data at the fewest losses
 EPOCHS = 3
 LOSSES = 300
+SHOWN = 400  # places in an epoch that are drawn
 SHORTEST = 12  # batches in an epoch; a shorter one has no inside
 
 
@@ -115,3 +116,27 @@ def rough(inside: NDArray[np.float64]) -> NDArray[np.float64]:
     length = np.linalg.norm(left, axis=1, keepdims=True)
     noise = 1e-9 * np.linalg.norm(inside, axis=1, keepdims=True)
     return np.where(length > noise, left / np.maximum(length, 1e-300), 0.0)
+
+
+def show(descent: Descent, batches: Batches) -> Iterator[Picture]:
+    """The loss folded by its place in the epoch: the first, the middle and the last of them."""
+    line = next(iter(descent.lines().values()), [])
+    epochs = by_loader(line, descent.loaders) or by_feed(line, batches)
+    if len(epochs) < EPOCHS:
+        return
+    chosen = {0: "first", len(epochs) // 2: "middle", len(epochs) - 1: "last"}
+    apart = -(-len(epochs[0]) // SHOWN)
+    yield Picture(
+        "The loss by its place in the epoch",
+        "Curves that wiggle alike see the same data in the same order.",
+        "batch of the epoch",
+        "loss",
+        tuple(
+            Series(
+                f"{name} epoch",
+                tuple(float(place) for place in range(0, len(epochs[at]), apart)),
+                tuple(loss.value for loss in epochs[at][::apart]),
+            )
+            for at, name in chosen.items()
+        ),
+    )

@@ -21,12 +21,13 @@ from itertools import pairwise
 from typing import Any
 
 from nomagic.probes.evaluations import Evaluations, Score
-from nomagic.words import Finding, NotApplicable, Outcome
+from nomagic.words import Finding, NotApplicable, Outcome, Picture, Series
 
 SOURCES = ("KAR",)
 ENOUGH = 8  # evaluations, so that a quarter holds two changes
 JUMPY = 0.2  # share of flips between evaluations; healthy digits nets end below 0.03
 SAMPLES = 16
+SHOWN = 2  # pictures, of the data that were evaluated most often
 
 
 def check(evaluations: Evaluations) -> Iterator[Outcome]:
@@ -105,3 +106,23 @@ def most_frequent(score: Score) -> float:
     """The share of the most frequent class among the labels."""
     seen = [n for n, _ in score.classes.values()]
     return max(seen) / sum(seen) if seen else math.nan
+
+
+def show(evaluations: Evaluations) -> Iterator[Picture]:
+    """The share of predictions that changed between evaluations, beside those that are wrong."""
+    for same in sorted(repeated(evaluations), key=len)[: -SHOWN - 1 : -1]:
+        if len(same) < ENOUGH:
+            continue
+        steps = tuple(float(score.step) for score in same[1:])
+        flips = tuple(changed(before, after) for before, after in pairwise(same))
+        yield Picture(
+            "Predictions that change from evaluation to evaluation",
+            f"Of {len(same[0].predicted)} samples; late in training fewer should change than are "
+            "wrong.",
+            "optimizer step",
+            "share of the predictions",
+            (
+                Series("changed", steps, flips),
+                Series("wrong", steps, tuple(1 - score.accuracy for score in same[1:])),
+            ),
+        )
