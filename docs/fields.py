@@ -35,7 +35,7 @@ def tables(file: str, heading: str) -> str:
     prefix = file.partition(".")[0]
     headings = {name: f"`{path}`" for name, path in paths(structs).items()} | {"Report": heading}
     return "".join(
-        f'\n## {headings[name]}\n\n<a id="{anchor(prefix, name)}"></a>{struct["description"]}\n\n'
+        f'\n### {headings[name]}\n\n<a id="{anchor(prefix, name)}"></a>{struct["description"]}\n\n'
         + table(struct["properties"], prefix)
         for name, struct in structs.items()
     )

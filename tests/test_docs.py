@@ -152,12 +152,17 @@ def test_a_command_that_fails_is_told(tmp_path: Path):
 
 def test_output_that_is_out_of_date_is_told(tmp_path: Path):
     page = tmp_path / "page.md"
-    page.write_text("```console\n$ echo one\ntwo\n```\n")
+    page.write_text("```console\n$ echo one\ntwo\n```\n```console\n$ echo one\n```\n")
     with pytest.raises(AssertionError, match="make shown"):
         ran(page, tmp_path)
     commands.refresh(page)
     ran(page, tmp_path)
-    assert page.read_text() == "```console\n$ echo one\none\n```\n"
+    assert page.read_text() == 2 * "```console\n$ echo one\none\n```\n"
+
+
+def test_a_busy_machine_gets_more_time():
+    assert commands.longer("nomagic try x --budget 90s", 4) == "nomagic try x --budget 360s"
+    assert commands.longer('nm.try_("x", budget="2m")', 4) == 'nm.try_("x", budget="8m")'
 
 
 # ---- what is generated ----
@@ -215,6 +220,14 @@ def test_options_are_those_of_the_command_line(written_pages: Path):
     for option in main.commands["check"].params:
         if isinstance(option, click.Option):
             assert f"| `{option.opts[0]}" in page
+
+
+@pytest.mark.slow
+def test_all_stages_of_a_fit_are_explained():
+    from nomagic.fitting.fitting import STAGES
+
+    page = (DOCS / "fit.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (\w+) \| [A-Z]", page, re.MULTILINE) == list(STAGES)
 
 
 def test_tables_of_fields_are_those_of_the_schemas():
