@@ -1,10 +1,14 @@
-"""Fine-tuning trains the blocks it says, at the rates it says, under every trainer."""
+"""Fine-tuning trains the blocks it says, at the rates it says, and what pays is found in pairs."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,12 +17,13 @@ from torch import Tensor, nn
 
 from nomagic.datasets import as_data, data
 from nomagic.described import changed
-from nomagic.engine import lasting, plain, stacked
+from nomagic.engine import plain, stacked
 from nomagic.engine.plan import Plan
-from nomagic.fitting import tuning
-from nomagic.fitting.tuning import ARMS, SCRATCH, Opening, TunedPlan, Tuning
-from nomagic.parts import trunk
-from nomagic.words import Form, Setup
+from nomagic.fitting import run, tuning
+from nomagic.fitting.case import FitError
+from nomagic.fitting.tuning import ARMS, SCRATCH, Tuning
+from nomagic.parts.trunk import TrunkError
+from nomagic.words import BlockRates, Fit, Form, Setup, Stage
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 
@@ -55,17 +60,33 @@ WEIGHTS = given()
 TARGET = halves()[1]
 
 
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    where = tmp_path_factory.mktemp("weights") / "given.safetensors"
+    save_file({name: value.contiguous() for name, value in WEIGHTS.items()}, where)
+    return where
+
+
+@pytest.fixture
+def learnt(tmp_path: Path) -> Path:
+    """Weights that know the target's own classes."""
+    digits, y = data("digits").x, data("digits").y
+    assert isinstance(digits, Tensor)
+    assert y is not None
+    rows = (y > 4) & (y < 8)
+    setup = replace(TARGET.setup, epochs=12, optimizer=partial(torch.optim.AdamW, lr=0.01))
+    plan = Plan(setup, as_data((digits[rows], y[rows] - 5)))
+    state = plain.fit(plan, plan.members([0])[0]).model.state_dict()
+    save_file(state, tmp_path / "learnt.safetensors")
+    return tmp_path / "learnt.safetensors"
+
+
 def arm(name: str) -> Tuning:
     return next(one for one in ARMS if one.name == name)
 
 
-def trained(how: Tuning) -> tuple[set[str], dict[str, Tensor]]:
-    """The parameters that a training changed, and the state after it."""
-    plan = TunedPlan(TARGET, how, WEIGHTS)
-    member = plan.members([0])[0]
-    before = {name: p.clone() for name, p in plan.model(member).state_dict().items()}
-    after = plain.fit(plan, member).model.state_dict()
-    return {name for name in after if not torch.equal(before[name], after[name])}, after
+def tuned(how: Tuning, file: Path, **changes: Any) -> Plan:
+    return Plan(how.told(replace(TARGET.setup, **changes), file), TARGET.data)
 
 
 HEAD = {"6.weight", "6.bias"}
@@ -82,101 +103,42 @@ LAST = HEAD | {"4.weight", "4.bias"}
             replace(arm("all"), norms="keep"),
             LAST | {"1.weight", "1.bias", "2.weight", "2.bias"},
         ),
-        (replace(arm("all"), norms="fixed"), LAST | {"1.weight", "1.bias"}),
+        (replace(arm("gradual"), norms="fixed"), LAST | {"1.weight", "1.bias"}),
     ],
 )
-def test_only_what_is_said_is_trained(how: Tuning, moved: set[str]):
-    assert trained(how)[0] == moved
-
-
-def test_without_weights_all_is_as_in_a_plain_training():
-    plan = TunedPlan(TARGET, SCRATCH, WEIGHTS)
-    ours = plain.fit(plan, plan.members([0])[0]).model.state_dict()
-    theirs = plain.fit(TARGET, TARGET.members([0])[0]).model.state_dict()
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-
-
-def test_rates_fall_towards_the_input():
-    how = Tuning("rates", trunk=0.5, factor=0.1)
-    plan = TunedPlan(TARGET, how, WEIGHTS)
-    run = plain.Running(plan, plan.members([0])[0])
-    rates = {group["block"]: group["lr"] for group in run.optimizer.param_groups}
-    assert rates == pytest.approx({0: 0.1, 1: 0.05, 2: 0.005})
-    assert sum(len(group["params"]) for group in run.optimizer.param_groups) == 8
-
-
-def test_weights_that_are_not_decayed_stay_so():
-    plan = TunedPlan(TARGET, arm("discriminative"), WEIGHTS)
-    model = plan.model(plan.members([0])[0])
-    named = dict(model.named_parameters())
-    optimizer = plan.optimizer(named, frozenset({"1.bias"}))
-    decays = {
-        name: group.get("weight_decay")
-        for group in optimizer.param_groups
-        for name, p in named.items()
-        if any(p is one for one in group["params"])
-    }
-    assert set(decays) == set(named)
-    assert decays["1.bias"] == 0
-
-
-def test_blocks_are_opened_from_the_head_on():
-    plan = TunedPlan(TARGET, Tuning("gradual", opening=0.5), WEIGHTS)
+def test_only_what_is_said_is_trained(how: Tuning, moved: set[str], file: Path):
+    plan = tuned(how, file)
     member = plan.members([0])[0]
-    run = plain.Running(plan, member)
+    before = {name: p.clone() for name, p in plan.model(member).state_dict().items()}
+    after = plain.fit(plan, member).model.state_dict()
+    assert {name for name in after if not torch.equal(before[name], after[name])} == moved
+
+
+def test_blocks_are_opened_from_the_head_on(file: Path):
+    plan = tuned(replace(arm("gradual"), norms="keep"), file)
+    member = plan.members([0])[0]
+    running = plain.Running(plan, member)
     open_blocks: list[set[int]] = []
     for epoch in range(6):
-        groups = run.optimizer.param_groups
+        groups = running.optimizer.param_groups
         open_blocks.append({group["block"] for group in groups if group["lr"]})
-        run.epoch(plan.batches(member, epoch))
+        running.epoch(plan.batches(member, epoch))
     assert open_blocks == [{0}, {0}, {0, 1}, {0, 1, 2}, {0, 1, 2}, {0, 1, 2}]
 
 
-def test_opening_leaves_the_rates_of_the_other_schedule_as_they_are():
-    def train(opens: list[int] | None) -> list[list[float]]:
-        p, q = (nn.Parameter(torch.zeros(1)) for _ in range(2))
-        optimizer = torch.optim.SGD([{"params": [p]}, {"params": [q], "lr": 0.5}], lr=1.0)
-        inner = torch.optim.lr_scheduler.OneCycleLR(optimizer, [1.0, 0.5], total_steps=8)
-        schedule = Opening(optimizer, inner, opens) if opens else inner
-        rates: list[list[float]] = []
-        for _ in range(7):
-            rates.append([group["lr"] for group in optimizer.param_groups])
-            optimizer.step()
-            schedule.step()
-        return rates
-
-    plainly, opened = train(None), train([0, 3])
-    assert [rates[0] for rates in opened] == pytest.approx([rates[0] for rates in plainly])
-    assert [rates[1] for rates in opened[:3]] == [0, 0, 0]
-    assert [rates[1] for rates in opened[3:]] == pytest.approx([rates[1] for rates in plainly[3:]])
+def test_an_arm_says_all_of_the_rates(file: Path):
+    setup = replace(TARGET.setup, block_rates=BlockRates(trunk=0.3))
+    assert arm("all").told(setup, file).block_rates is None
+    back = tuning.changed(Plan(setup, TARGET.data), file, arm("all"))
+    assert back["block_rates"] is None
 
 
 @pytest.mark.parametrize("name", ["head", "discriminative", "gradual"])
-def test_it_is_trained_stacked_as_well(name: str):
-    setup = replace(TARGET.setup, precision="float64")
-    plan = TunedPlan(
-        Plan(setup, TARGET.data),
-        replace(arm(name), norms="keep"),
-        WEIGHTS,
-    )
+def test_it_is_trained_stacked_as_well(name: str, file: Path):
+    plan = tuned(replace(arm(name), norms="keep"), file, precision="float64")
     alone, together = plain.train(plan, [0, 1]), stacked.train(plan, [0, 1])
     for one, other in zip(alone, together, strict=True):
         assert one.scores["loss"] == pytest.approx(other.scores["loss"], abs=1e-9)
-
-
-def test_a_killed_fine_tuning_goes_on_where_it_was(tmp_path: Path):
-    plan = TunedPlan(TARGET, replace(arm("gradual"), norms="keep"), WEIGHTS)
-
-    def stop(epochs: int, _: object) -> None:
-        if epochs == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        lasting.train(plan, 0, tmp_path / "killed", together=False, tell=stop)
-    resumed = lasting.train(plan, 0, tmp_path / "killed", together=False).networks[0]
-    whole = lasting.train(plan, 0, tmp_path / "whole", together=False).networks[0]
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name])
 
 
 @pytest.mark.parametrize(
@@ -190,26 +152,39 @@ def test_a_killed_fine_tuning_goes_on_where_it_was(tmp_path: Path):
     ],
 )
 def test_the_rule_goes_by_the_number_of_samples(samples: int, batch: int, name: str, kept: str):
-    found = tuning.rule(samples, batch)
-    assert (found.name, found.norms) == (name, kept)
+    found = tuning.promising(samples, batch)
+    assert (found[0].name, found[0].norms) == (name, kept)
+    assert {one.name for one in found} == {one.name for one in ARMS}
+    assert {replace(one, norms="move") for one in found} == set(ARMS)
 
 
-def test_what_pays_is_found_in_pairs_and_written_into_the_setup(tmp_path: Path):
-    file = tmp_path / "given.safetensors"
-    save_file({name: value.contiguous() for name, value in WEIGHTS.items()}, file)
-    arms = (arm("head"), arm("all"))
-    stage = tuning.compare(TARGET, trunk.read(file), range(7), arms, str(file))
-    assert set(stage.numbers["judged"]) == {"head", "all"}
-    assert len(stage.numbers["scores"]["scratch"]) == 7
+def test_what_pays_is_found_in_pairs_and_written_into_the_setup(file: Path):
+    arms = (arm("head"), arm("gradual"))
+    done: list[tuple[str, int]] = []
+    stage = tuning.compare(TARGET, file, range(7), arms, lambda *told: done.append(told))
+    assert done == [(SCRATCH, 7), ("head", 7), ("gradual", 7)]
+    assert set(stage.numbers["judged"]) == {"head", "gradual"}
+    alone = plain.train(TARGET, range(7))
+    assert stage.numbers["scores"]["scratch"] == [one.scores["accuracy"] for one in alone]
     assert "the head is made afresh" in stage.says[0]
-    assert [series.x for series in stage.pictures[0].series] == [("head", "all")]
+    assert [series.x for series in stage.pictures[0].series] == [("head", "gradual")]
     taken = stage.numbers["taken"]
     assert bool(stage.change) == bool(taken)
-    both = tuning.changed(TARGET, str(file), arms[0])
+    both = json.loads(json.dumps(tuning.changed(TARGET, file, arms[1])))
     setup = changed(TARGET.setup, both)
-    model = Plan(setup, TARGET.data).model(TARGET.members([0])[0])
+    assert setup == arms[1].told(TARGET.setup, file)
+    plan = Plan(setup, TARGET.data)
+    model = plan.model(TARGET.members([0])[0])
     assert torch.equal(model.get_submodule("1").weight, WEIGHTS["1.weight"])
-    assert {name for name, p in model.named_parameters() if p.requires_grad} == HEAD
+    again = [one.scores["accuracy"] for one in plain.train(plan, range(7))]
+    assert again == stage.numbers["scores"]["gradual"]
+
+
+def test_weights_that_do_not_fit_are_told(tmp_path: Path):
+    strange = tmp_path / "strange.safetensors"
+    save_file({"other": torch.zeros(3)}, strange)
+    with pytest.raises(TrunkError, match="no tensor of the trunk"):
+        tuning.compare(TARGET, strange, range(7))
 
 
 def test_judgements_are_told_in_the_unit_of_the_metric():
@@ -222,3 +197,122 @@ def test_judgements_are_told_in_the_unit_of_the_metric():
     assert tuning.told(few["a"], points=False) == "is open, +0.1, with 3 pairs"
     assert tuning.best(few) == ""
     assert tuning.numbers(few["a"])["low"] is None
+
+
+# -- as a stage -----------------------------------------------------------------------------------
+
+OWN = """
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import nn
+
+import nomagic as nm
+
+digits = nm.data("digits")
+rows = ((digits.y > 4) & (digits.y < 8)).nonzero().flatten()[:200]
+few = (digits.x[rows], digits.y[rows] - 5)
+
+
+def net(form):
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(form.features, 16), nn.BatchNorm1d(16), nn.ReLU(),
+        nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, form.classes),
+    )
+
+
+setup = nm.Setup(
+    data=few, model=net, optimizer=partial(torch.optim.SGD, lr=0.02), epochs=2, batch_size=16
+)
+"""
+ASKED = """
+import sys
+
+import torch
+
+import nomagic as nm
+
+torch.manual_seed(1)
+x = torch.rand(20, 8, 8)
+torch.save(torch.tensor(nm.load(sys.argv[1], sys.argv[2]).predict(x).mean), sys.argv[3])
+"""
+SKIP = ("regularise", "tune", "growth", "shrink")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    mine = tmp_path / "mine.py"
+    mine.write_text(OWN)
+    return mine
+
+
+def decided(out: Path, name: str, value: Any) -> None:
+    """Write a decision down before it is made, so that it does not hang on the clock."""
+    place = out / "state" / "plan.json"
+    kept = json.loads(place.read_text())
+    kept["decided"][name] = value
+    place.write_text(json.dumps(kept))
+
+
+def fitted(own: Path, file: Path, arms: int, **more: Any) -> tuple[Fit, Stage]:
+    """A fit from weights with so many ways compared."""
+    out = own.parent / "out"
+    asked: dict[str, Any] = {"budget": "60s", "out": out, "members": 2, "weights": file}
+    run.run(own, **asked, skip=SKIP, until="overfit")
+    decided(out, "transfer.arms", arms)
+    fit = run.run(own, **asked, skip=SKIP, **more)
+    return fit, next(stage for stage in fit.stages if stage.name == "transfer")
+
+
+def test_without_time_to_compare_the_rule_is_followed_whole(own: Path, file: Path):
+    _, stage = fitted(own, file, 0, until="transfer")
+    rule = replace(arm("head, then last block"), norms="keep")
+    assert stage.says[-1].startswith(f"Trained by the rule for so many samples: {rule.name};")
+    setup = changed(TARGET.setup, stage.change)
+    assert setup == rule.told(TARGET.setup, file)
+    assert setup.block_rates == BlockRates(opening=0.5)
+
+
+def test_as_many_ways_are_compared_as_there_is_time_for(own: Path, file: Path):
+    _, stage = fitted(own, file, 2, until="transfer")
+    first = [one.name for one in tuning.promising(100, 16)[:2]]
+    assert list(stage.numbers["judged"]) == first
+    assert list(stage.numbers["scores"]) == [SCRATCH, *first]
+
+
+def test_weights_of_another_network_end_the_fit_in_words(own: Path, tmp_path: Path):
+    strange = tmp_path / "strange.safetensors"
+    save_file({"other": torch.zeros(3)}, strange)
+    with pytest.raises(FitError, match="cannot be fine-tuned: no tensor of the trunk"):
+        run.run(own, budget="60s", out=tmp_path / "out", weights=strange, skip=SKIP)
+
+
+@pytest.mark.slow
+def test_a_fine_tuned_model_is_saved_and_predicts_the_same_elsewhere(
+    own: Path, learnt: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    _, stage = fitted(own, learnt, 2, until="transfer")
+    taken = stage.numbers["taken"]
+    assert taken is not None
+    assert taken["rates"]["opening"] > 0
+    command = [
+        *(sys.executable, "-m", "nomagic", "fit", str(own), "--budget", "60s", "--out", str(out)),
+        *("--members", "2", "--weights", str(learnt), "--skip", ",".join(SKIP)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    learnt.unlink()
+    from nomagic.fitting import saved
+
+    model = saved.load(out, own)
+    assert model.setup.block_rates == BlockRates(**taken["rates"])
+    assert [edit.name for edit in model.setup.edits] == [f"fine-tune-{taken['name']}"]
+    assert "learning rates by block" in (out / "README.md").read_text()
+    answers = tmp_path / "answers.pt"
+    asked = [sys.executable, "-c", ASKED, str(out), str(own), str(answers)]
+    subprocess.run(asked, check=True, capture_output=True)
+    torch.manual_seed(1)
+    x = torch.rand(20, 8, 8)
+    assert torch.equal(torch.load(answers), torch.tensor(model.predict(x).mean))

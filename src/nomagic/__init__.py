@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from nomagic.fitting.run import fit
     from nomagic.fitting.saved import load
     from nomagic.trial.run import try_
-    from nomagic.words import Setup
+    from nomagic.words import BlockRates, Setup
 
 __version__ = "0.1.0"
 __all__ = [
+    "BlockRates",
     "NoMagicClassifier",
     "NoMagicRegressor",
     "Setup",
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 LAZY = {
+    "BlockRates": "nomagic.words",
     "NoMagicClassifier": "nomagic.fitting.estimator",
     "NoMagicRegressor": "nomagic.fitting.estimator",
     "Setup": "nomagic.words",

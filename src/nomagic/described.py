@@ -18,11 +18,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nomagic.words import Edit, InputStep, Setup
+from nomagic.words import BlockRates, Edit, InputStep, Setup
 
 KNOWN = ("nomagic.parts.", "nomagic.practices.", "torch.optim.")
 """Where functions and classes may come from that a file names."""
-WORDS: dict[str, type] = {"nomagic.words:Edit": Edit, "nomagic.words:InputStep": InputStep}
+WORDS: dict[str, type] = {
+    f"nomagic.words:{kind.__name__}": kind for kind in (BlockRates, Edit, InputStep)
+}
 """Values of ours that are made from what a file names."""
 LEFT_OUT = frozenset({"data", "name", "groups"})
 """Fields of a setup that are not described."""

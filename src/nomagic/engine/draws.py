@@ -64,6 +64,23 @@ def written_out() -> Generator[None]:
         F.scaled_dot_product_attention, F.linear = fused, linear
 
 
+_FUSED = F.scaled_dot_product_attention, F.linear
+
+
+@contextlib.contextmanager
+def untouched() -> Generator[None]:
+    """Attention and linear layers as torch has them, also where they are written out.
+
+    What looks at a network must see the same calls, whichever engine trains it.
+    """
+    others = F.scaled_dot_product_attention, F.linear
+    F.scaled_dot_product_attention, F.linear = _FUSED
+    try:
+        yield
+    finally:
+        F.scaled_dot_product_attention, F.linear = others
+
+
 def uniform(shape: tuple[int, ...], key: Tensor, step: int, call: int) -> Tensor:
     """Numbers in [0, 1) for each position, a hash of position, key, step and call (splitmix64).
 

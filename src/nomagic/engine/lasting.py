@@ -364,7 +364,7 @@ def _read(file: Path, one: _Trained) -> tuple[list[Curves], dict[str, Tensor]]:
 
 def identity(plan: Plan, members: Iterable[Member]) -> dict[str, Any]:
     """What a checkpoint must have been made with, beside the setup's own code."""
-    setup = plan.setup
+    setup, rates = plan.setup, plan.setup.block_rates
     return {
         "members": [[one.seed, one.number, one.draw] for one in members],
         "epochs": setup.epochs,
@@ -372,6 +372,7 @@ def identity(plan: Plan, members: Iterable[Member]) -> dict[str, Any]:
         "rate": setup.rate,
         "precision": setup.precision,
         "samples": len(plan.data),
+        **({"block rates": asdict(rates)} if rates else {}),
     }
 
 

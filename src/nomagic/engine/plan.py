@@ -16,8 +16,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from nomagic.datasets import Data, as_data
-from nomagic.engine import convolutions, scores
-from nomagic.engine.draws import generator, seeded, stream
+from nomagic.engine import blocks, convolutions, scores
+from nomagic.engine.draws import generator, seeded, stream, untouched
+from nomagic.parts.trunk import TrunkError
 from nomagic.words import Form, Setup
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
@@ -247,7 +248,7 @@ class Plan:
         if self.setup.edits:
             sample = self.sample(member.seed)
             for number, edit in enumerate(self.setup.edits):
-                with seeded(member.stream(f"edit {number}")):
+                with seeded(member.stream(f"edit {number}")), untouched():
                     model = edit.change(model, sample)
         return model.to(device=self.device, dtype=self.dtype)
 
@@ -262,7 +263,11 @@ class Plan:
         return self.setup.optimizer or partial(torch.optim.AdamW, lr=1e-3)
 
     def optimizer(self, parameters: Mapping[str, Tensor], free: frozenset[str]) -> Optimizer:
-        """An optimizer of these parameters; those named in ``free`` are not decayed."""
+        """An optimizer of these parameters; those named in ``free`` are not decayed.
+
+        Raises:
+            SetupError: there are rates by block, and the network has no trunk and head.
+        """
         decayed = [p for name, p in parameters.items() if name not in free]
         others = [p for name, p in parameters.items() if name in free]
         groups: list[dict[str, Any]] = [{"params": decayed}] if decayed else []
@@ -276,11 +281,34 @@ class Plan:
                 if "decoupled_weight_decay" in group:
                     group["decoupled_weight_decay"] = True
         fuse(optimizer)
+        if self.setup.block_rates is not None:
+            self._by_block(optimizer, parameters)
         return optimizer
 
+    def _by_block(self, optimizer: Optimizer, parameters: Mapping[str, Tensor]) -> None:
+        """Split the optimizer's groups by the blocks of the network."""
+        try:
+            blocks.split(optimizer, parameters, self.places)
+        except TrunkError as error:
+            raise SetupError(
+                f"block_rates cannot be followed: {error}. Leave block_rates out, and all of the "
+                "network is trained at one rate"
+            ) from error
+
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """The block of each parameter by name, counted from the head, in the network as trained."""
+        member = self.members([0])[0]
+        with untouched():
+            return blocks.places(self.model(member), self.sample(member.seed))
+
     def scheduler(self, optimizer: Optimizer, steps: int) -> LRScheduler | None:
-        """The setup's schedule over all steps."""
-        return self.setup.schedule(optimizer, steps) if self.setup.schedule else None
+        """The setup's schedule over all steps, with its rates by block."""
+        setup = self.setup
+        inner = setup.schedule(optimizer, steps) if setup.schedule else None
+        if setup.block_rates is None:
+            return inner
+        return blocks.Blockwise(optimizer, inner, setup.block_rates, setup.epochs, steps)
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Autocast where the precision asks for it."""

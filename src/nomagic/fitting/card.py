@@ -8,6 +8,7 @@ from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from nomagic.fitting.fitted import Fitted
+from nomagic.words import BlockRates
 
 if TYPE_CHECKING:
     from nomagic.words import Task
@@ -49,6 +50,8 @@ def _what(fitted: Fitted, size: int) -> Iterator[str]:
         yield f"- input steps, inside the model: {', '.join(step.name for step in setup.inputs)}"
     if setup.edits:
         yield f"- changes to the model: {', '.join(edit.name for edit in setup.edits)}"
+    if setup.block_rates:
+        yield f"- learning rates by block: {_rates(setup.block_rates)}"
     if form.labels:
         more = ", …" if len(form.labels) > MOST else ""
         yield f"- labels: {', '.join(_shown(label) for label in form.labels[:MOST])}{more}"
@@ -127,6 +130,15 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _shown(label: str) -> str:
     return repr(label) if label.strip() != label or not label else label
+
+
+def _rates(rates: BlockRates) -> str:
+    parts = ["head × 1", f"block before it × {rates.trunk:g}"]
+    if rates.factor != 1:
+        parts.append(f"× {rates.factor:g} more for each block before that")
+    if rates.opening:
+        parts.append(f"opened one after the other over {rates.opening:.0%} of the epochs")
+    return ", ".join(parts)
 
 
 def _known(model: Any) -> bool:

@@ -33,7 +33,7 @@ from nomagic.fitting import card
 from nomagic.fitting.fitted import Facts, Fitted, Scaling, Span
 from nomagic.fitting.quality import Noise
 from nomagic.trial import recipe as recipes
-from nomagic.words import Edit, Form, InputStep, Recipe, Setup
+from nomagic.words import BlockRates, Edit, Form, InputStep, Recipe, Setup
 
 WEIGHTS, RECIPE, CARD = "model.safetensors", "recipe.toml", "README.md"
 NEW = f"{WEIGHTS}.new"
@@ -416,10 +416,13 @@ def _check_kinds(found: Mapping[str, Any]) -> None:
         callable(found["model"])
         and all(isinstance(step, InputStep) for step in steps)
         and all(isinstance(edit, Edit) for edit in edits)
+        and isinstance(found.get("block_rates"), BlockRates | None)
         and found.get("precision", "float32") in DTYPES
     )
     if not fits:
-        raise SavedModelError(f"{RECIPE} is damaged in [fields]: model, inputs, edits or precision")
+        raise SavedModelError(
+            f"{RECIPE} is damaged in [fields]: model, inputs, edits, block_rates or precision"
+        )
 
 
 # -- the networks ---------------------------------------------------------------------------------

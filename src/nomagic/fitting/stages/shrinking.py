@@ -120,6 +120,7 @@ def _plan(case: Case, rung: Rung, epochs: int = 0) -> Plan:
             schedule=usual["schedule"],
             rate=1.0,
             decay=None,
+            block_rates=None,
         )
     return Plan(replace(setup, epochs=epochs or setup.epochs), case.data)
 

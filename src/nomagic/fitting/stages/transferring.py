@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from nomagic.engine.plan import Plan
 from nomagic.fitting import transfer, tuning
-from nomagic.fitting.case import Case, FitError, measured
+from nomagic.fitting.case import Case, FitError, affordable, measured
 from nomagic.fitting.transfer import Proposal
-from nomagic.fitting.tuning import ARMS, Tuning
-from nomagic.parts import trunk
 from nomagic.parts.pretext import KINDS, Kind
 from nomagic.parts.trunk import TrunkError
 from nomagic.words import Stage
@@ -20,8 +19,6 @@ TRAININGS = 24
 """Trainings of the smallest comparison, with two at a time."""
 SEEDS = 8
 """Seeds of each way to fine-tune."""
-PLAIN = frozenset({"head", "last block", "all"})
-"""Ways that a setup can be told: which blocks are trained."""
 
 
 def run(case: Case) -> Stage:
@@ -52,28 +49,28 @@ def run(case: Case) -> Stage:
 
 
 def _given(case: Case, file: Path) -> Stage:
-    """Start from a file: by the rule for so many samples, or the way that is proven best."""
-    plan = case.plan(members=1, patience=None)
+    """Start from a file, in the way that is proven best of those that there is time to compare."""
     try:
-        weights = trunk.read(file)
+        return replace(_tuned(case, file), name="transfer")
     except TrunkError as error:
-        raise FitError(str(error)) from error
-    arms = [arm for arm in ARMS if arm.name in PLAIN]
-    cost = measured(plan, case.seed).epoch * plan.setup.epochs * SEEDS * (len(arms) + 1)
-    if case.ledger.decide("transfer.compared", lambda: cost < case.seconds):
+        raise FitError(f"the weights cannot be fine-tuned: {error}") from error
+
+
+def _tuned(case: Case, file: Path) -> Stage:
+    plan = case.plan(members=1, patience=None)
+    arms = tuning.promising(len(plan.part(case.seed).train), plan.setup.batch_size)
+    fits = tuning.fitting(plan, file, case.seed)
+    count = case.ledger.decide("transfer.arms", lambda: _affordable(case, plan, len(arms)))
+    if count:
         seeds = [case.seed * 1_000_000 + 500_000 + i for i in range(SEEDS)]
-        stage = tuning.compare(
-            plan, weights, seeds, arms, str(file.absolute()), lambda name, _: case.tell(name)
-        )
-        return replace(stage, name="transfer")
-    arm = _rule(case)
-    change = tuning.changed(plan, str(file.absolute()), arm)
-    says = (f"Starts from {file.name}; trained by the rule for so many samples: {arm.name}.",)
-    return Stage("transfer", says, {"taken": asdict(arm)}, change=change)
+        return tuning.compare(plan, file, seeds, arms[:count], lambda name, _: case.tell(name))
+    rule = f"Trained by the rule for so many samples: {arms[0].name}; there is no time to compare."
+    says = (*fits.says(), rule)
+    change = tuning.changed(plan, file, arms[0])
+    return Stage("transfer", says, {"taken": asdict(arms[0])}, change=change)
 
 
-def _rule(case: Case) -> Tuning:
-    """The way to begin with, as far as a setup can be told."""
-    plan = case.plan()
-    found = tuning.rule(len(plan.part(case.seed).train), plan.setup.batch_size)
-    return found if found.depth else replace(found, factor=1.0, trunk=1.0, opening=0.0)
+def _affordable(case: Case, plan: Plan, most: int) -> int:
+    """How many ways there is time for, beside the control; 0 if none."""
+    each = measured(plan, case.seed).epoch * plan.setup.epochs * SEEDS
+    return max(0, affordable(case.seconds, each, 2, most + 1) - 1)
