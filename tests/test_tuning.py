@@ -19,9 +19,12 @@ from nomagic.datasets import as_data, data
 from nomagic.described import changed
 from nomagic.engine import plain, stacked
 from nomagic.engine.plan import Plan
-from nomagic.fitting import run, tuning
-from nomagic.fitting.case import FitError
+from nomagic.fitting import run, saved, tuning
+from nomagic.fitting.case import Case, FitError, Wish
+from nomagic.fitting.ledger import Ledger
+from nomagic.fitting.stages import shrinking
 from nomagic.fitting.tuning import ARMS, SCRATCH, Tuning
+from nomagic.parts.presets import Rung
 from nomagic.parts.trunk import TrunkError
 from nomagic.words import BlockRates, Fit, Form, Setup, Stage
 
@@ -288,6 +291,22 @@ def test_weights_of_another_network_end_the_fit_in_words(own: Path, tmp_path: Pa
         run.run(own, budget="60s", out=tmp_path / "out", weights=strange, skip=SKIP)
 
 
+def linear(form: Form) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(form.features, form.classes))
+
+
+def test_another_network_that_learns_from_it_has_one_rate(file: Path, tmp_path: Path):
+    plan = tuned(arm("gradual"), file, epochs=1)
+    base, ledger = TARGET.setup, Ledger(tmp_path / "state", {})
+    case = Case(base, plan.setup, plan.data, None, ledger, Wish())
+    student = shrinking._plan(case, Rung("linear", linear))
+    assert (student.setup.edits, student.setup.block_rates) == ((), None)
+    assert not plain.train(student, [0])[0].failed
+    alike = shrinking._plan(case, Rung("alike", plan.setup.model))
+    assert alike.setup.block_rates == plan.setup.block_rates
+    ledger.close()
+
+
 @pytest.mark.slow
 def test_a_fine_tuned_model_is_saved_and_predicts_the_same_elsewhere(
     own: Path, learnt: Path, tmp_path: Path
@@ -304,8 +323,6 @@ def test_a_fine_tuned_model_is_saved_and_predicts_the_same_elsewhere(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     learnt.unlink()
-    from nomagic.fitting import saved
-
     model = saved.load(out, own)
     assert model.setup.block_rates == BlockRates(**taken["rates"])
     assert [edit.name for edit in model.setup.edits] == [f"fine-tune-{taken['name']}"]
