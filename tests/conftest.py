@@ -7,6 +7,8 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 for name in [name for name in os.environ if name.startswith("NOMAGIC_") and name != "NOMAGIC_DATA"]:
     del os.environ[name]
+for verb in ("", "TRY_", "LOOK_"):  # pages are written by the tests that are about them
+    os.environ[f"NOMAGIC_{verb}NO_HTML"] = "1"
 
 
 @pytest.fixture(autouse=True)

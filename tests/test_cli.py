@@ -16,7 +16,7 @@ from nomagic import catalog, checking
 from nomagic.__main__ import main
 from nomagic.config import Options
 from nomagic.script import Loaded
-from nomagic.words import Cost, Ending, Finding, Place, Record, Severity
+from nomagic.words import Cost, Ending, Finding, Look, Place, Record, Severity
 
 RECORD = Record(("train.py",), (), (), 3, 3, Cost(run=1.0))
 NAMES = [practice.name for practice in catalog.load()]
@@ -322,6 +322,58 @@ def test_a_report_that_cannot_be_written_after_all_spoils_nothing(engine: Engine
     result = call("check", "--json", "out/report.json", "train.py")
     assert result.exit_code == 5
     assert "cannot write" in result.stderr
+    assert "3 steps watched" in result.stderr
+
+
+@pytest.fixture
+def paged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOMAGIC_NO_HTML")
+
+
+@pytest.mark.usefixtures("engine", "paged")
+def test_the_page_is_written_where_the_command_began(project: Path):
+    result = call("check", "train.py")
+    assert result.stderr.splitlines()[-1].endswith("  report: nomagic-report/index.html")
+    assert "nomagic check train.py" in (project / "nomagic-report" / "index.html").read_text()
+    result = call("check", "--html", "own.html", "--json", "own.json", "train.py")
+    assert result.stderr.splitlines()[-1].endswith("  report: own.html, own.json")
+    assert (project / "own.html").exists()
+
+
+@pytest.mark.usefixtures("engine", "paged")
+@pytest.mark.parametrize("how", ["option", "variable", "file"])
+def test_no_page_is_written_where_none_is_wanted(
+    how: str, project: Path, monkeypatch: pytest.MonkeyPatch
+):
+    if how == "variable":
+        monkeypatch.setenv("NOMAGIC_NO_HTML", "1")
+    if how == "file":
+        (project / "pyproject.toml").write_text("[tool.nomagic]\nno-html = true\n")
+    before = sorted(project.iterdir())
+    result = call("check", *(["--no-html"] if how == "option" else []), "train.py")
+    assert "report:" not in result.stderr
+    assert sorted(project.iterdir()) == before
+
+
+@pytest.mark.usefixtures("paged")
+def test_a_page_that_cannot_be_written_spoils_nothing(engine: Engine, project: Path):
+    (project / "nomagic-report").write_text("a file of the user's")
+    engine.record = replace(RECORD, ending=Ending("exit", 5))
+    result = call("check", "train.py")
+    assert result.exit_code == 5
+    assert "nomagic: cannot write nomagic-report/index.html" in result.stderr
+    assert "3 steps watched" in result.stderr
+    assert "report:" not in result.stderr
+    assert (project / "nomagic-report").read_text() == "a file of the user's"
+
+
+@pytest.mark.usefixtures("paged")
+def test_a_page_that_we_cannot_make_spoils_nothing(engine: Engine):
+    odd = Look("zero-grad", "clean", pictures=(None,))  # type: ignore[arg-type]
+    engine.record = replace(RECORD, looks=(odd,), ending=Ending("exit", 5))
+    result = call("check", "train.py")
+    assert result.exit_code == 5
+    assert "nomagic: no page: " in result.stderr
     assert "3 steps watched" in result.stderr
 
 

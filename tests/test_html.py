@@ -392,13 +392,17 @@ def test_check_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     Path("train.py").write_text(SCRIPT)
     command = [sys.executable, "-m", "nomagic", "check", "--select", "zero-grad"]
-    command += ["--html", "out.html", "train.py"]
+    command += ["train.py"]
+    monkeypatch.delenv("NOMAGIC_NO_HTML")
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    assert "report: out.html" in done.stderr
-    page = (tmp_path / "out.html").read_text(encoding="utf-8")
+    assert done.stderr.splitlines()[-1].endswith("report: nomagic-report/index.html")
+    page = (tmp_path / "nomagic-report" / "index.html").read_text(encoding="utf-8")
     assert "zero-grad" in page
     assert '<mark class="codeline">' in page
+    assert sorted(one.name for one in tmp_path.iterdir()) == [
+        "elsewhere", "nomagic-report", "train.py",
+    ]  # fmt: skip
 
 
 def test_check_says_at_once_that_the_page_cannot_be_written(tmp_path: Path):

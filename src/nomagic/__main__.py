@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,10 +14,12 @@ from click.core import ParameterSource
 from nomagic import __version__, catalog, config
 from nomagic.config import Options
 from nomagic.report.lines import console
-from nomagic.words import SEVERITIES, Fit, Record, Trial
+from nomagic.words import SEVERITIES, Fit, Record, Survey, Trial
 
 T = TypeVar("T")
 
+PAGE = Path("nomagic-report", "index.html")
+"""Where the page of the latest run is written, from where the command began."""
 USAGE = 2
 INTERRUPTED = 130
 
@@ -86,8 +89,10 @@ def configure(context: click.Context, _parameter: click.Parameter, value: str) -
 )  # fmt: skip
 @click.option(
     "--html", "html_file", type=click.Path(path_type=Path), metavar="FILE", callback=writable,
-    help="Write the report as a page, too, with your code, reasons and sources.",
+    help="Where to write the report as a page, with your code, pictures, reasons and sources; by "
+    "default nomagic-report/index.html.",
 )  # fmt: skip
+@click.option("--no-html", is_flag=True, help="Write no page.")
 @click.option(
     "--fail-on", type=click.Choice(["fault", "warning"]),
     help="Exit with 1 when something this grave is found.",
@@ -119,6 +124,7 @@ def check(
     module: bool,
     json_file: Path | None,
     html_file: Path | None,
+    no_html: bool,
     fail_on: str | None,
     quiet: bool,
     **chosen: Any,
@@ -135,14 +141,16 @@ def check(
     out = console(sys.stderr)
     here = Path.cwd()  # the script may go elsewhere
     record = _watch(script, arguments, module, options)
-    if json_file:
-        _write(record, here / json_file)
-    if html_file:
-        _write_page(record, html_file, here)
+    written: list[Path] = []
+    page = html_file or (None if no_html else PAGE)
+    if page and _write_page(record, page, here):
+        written.append(page)
+    if json_file and _write(record, json_file, here):
+        written.append(json_file)
     if not quiet:
         from nomagic.report import terminal
 
-        terminal.show(record, out, ", ".join(str(file) for file in (html_file, json_file) if file))
+        terminal.show(record, out, ", ".join(map(str, written)))
     context.exit(_code(record, fail_on))
 
 
@@ -177,8 +185,9 @@ def check(
 )  # fmt: skip
 @click.option(
     "--html", "html_file", type=click.Path(path_type=Path), metavar="FILE", callback=writable,
-    help="Write the verdicts as a page, too.",
+    help="Where to write the verdicts as a page; by default nomagic-report/index.html.",
 )  # fmt: skip
+@click.option("--no-html", is_flag=True, help="Write no page.")
 @click.option(
     "--data", type=click.Path(file_okay=False, path_type=Path), envvar="NOMAGIC_DATA",
     metavar="FOLDER", help="Where the files of built-in data are.",
@@ -206,6 +215,7 @@ def try_(
     recipe: Path,
     json_file: Path | None,
     html_file: Path | None,
+    no_html: bool,
     **options: Any,
 ) -> None:
     """Find out which tricks pay on SETUP, by how much, and how sure that is.
@@ -218,7 +228,7 @@ def try_(
 
     with Screen(console(sys.stderr)) as screen:
         trial = _tried(setup, practices=chosen, tell=screen.tell, **options)
-    written = _keep(trial, recipe, json_file, html_file)
+    written = _keep(trial, recipe, json_file, html_file or (None if no_html else PAGE))
     show(trial, console(sys.stdout), written)
     context.exit(INTERRUPTED if trial.ending == "interrupted" else 0)
 
@@ -292,6 +302,55 @@ def fit(context: click.Context, setup: str, html_file: Path | None, **options: A
     written = _keep_fit(found, html_file)
     show(found, console(sys.stdout), written)
     context.exit(INTERRUPTED if found.ending == "interrupted" else 0)
+
+
+@main.command(context_settings={"auto_envvar_prefix": "NOMAGIC_LOOK"})
+@click.argument("data")
+@click.option(
+    "--target", metavar="NAME",
+    help="The column of a table that is to be predicted; by default one called target or label, or "
+    "else the last.",
+)  # fmt: skip
+@click.option(
+    "--samples", type=click.IntRange(min=16), metavar="N",
+    help="How many samples are looked at closely, drawn at random.",
+)  # fmt: skip
+@click.option(
+    "--html", "html_file", type=click.Path(path_type=Path), callback=writable,
+    metavar="FILE",
+    help="Where to write the page, with pictures and sounds; by default nomagic-report/index.html.",
+)  # fmt: skip
+@click.option("--no-html", is_flag=True, help="Write no page.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", callback=writable,
+    help="Write the answers for machines, too.",
+)  # fmt: skip
+@click.option(
+    "--data", "folder", type=click.Path(file_okay=False, path_type=Path), envvar="NOMAGIC_DATA",
+    metavar="FOLDER", help="Where the files of built-in data are.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+              help="Of all random draws.")  # fmt: skip
+def look(
+    data: str,
+    html_file: Path | None,
+    no_html: bool,
+    json_file: Path | None,
+    folder: Path | None,
+    **options: Any,
+) -> None:
+    """Look at DATA: what is in it, what is wrong with it, and what a network is really fed.
+
+    DATA is a built-in name (digits), file.py or file.py:name with a setup, a .npy, .npz or .csv
+    file, or a folder of images or wavs in subfolders. The exit code is 130 after Ctrl-C.
+    """
+    from nomagic.report.look import Screen, show
+
+    with Screen(console(sys.stderr)) as screen:
+        survey = _looked(data, data=folder, tell=screen.tell, **options)
+    page = html_file or Path("nomagic-report", "index.html")
+    written = _keep_look(survey, None if no_html else page, json_file)
+    show(survey, console(sys.stdout), written)
 
 
 @main.command()
@@ -378,6 +437,30 @@ def _fitted(setup: str, **options: Any) -> Fit:
     return _asked(f"fit {setup}", lambda: run.run(setup, **options), run.ERRORS)
 
 
+def _looked(named: str, **options: Any) -> Survey:
+    from nomagic.looking import run
+
+    return _asked(f"look at {named}", lambda: run.look(named, **options), run.ERRORS)
+
+
+def _keep_look(survey: Survey, html_file: Path | None, json_file: Path | None) -> str:
+    """Write the reports; say where they are."""
+    from nomagic.report import html
+    from nomagic.report import survey as surveys
+
+    written: list[str] = []
+    try:
+        if html_file:
+            html.write(html.look(survey, catalog.load(), __version__), html_file)
+            written.append(f"report: {html_file}")
+        if json_file:
+            surveys.write(survey, __version__, json_file)
+            written.append(f"report: {json_file}")
+    except OSError as error:
+        click.echo(f"nomagic: cannot write {error.filename}: {error.strerror}", err=True)
+    return ", ".join(written)
+
+
 def _asked(what: str, run: Callable[[], T], errors: tuple[type[Exception], ...]) -> T:
     """What a run returns, or a message and exit code 2 when it cannot be run."""
     try:
@@ -407,37 +490,48 @@ def _keep(trial: Trial, recipe: Path, json_file: Path | None, html_file: Path | 
     from nomagic.trial import recipe as recipes
 
     written: list[str] = []
-    try:
-        if trial.recipe.steps:
-            recipes.write(trial.recipe, recipe)
-            written.append(f"recipe: {recipe}")
-        if json_file:
-            verdicts.write(trial, __version__, json_file)
-            written.append(f"report: {json_file}")
-        if html_file:
-            html.write(html.trial(trial, catalog.load(), __version__), html_file)
-            written.append(f"report: {html_file}")
-    except OSError as error:
-        click.echo(f"nomagic: cannot write {error.filename}: {error.strerror}", err=True)
+    if trial.recipe.steps and _wrote(recipe, lambda: recipes.write(trial.recipe, recipe)):
+        written.append(f"recipe: {recipe}")
+    if json_file and _wrote(json_file, lambda: verdicts.write(trial, __version__, json_file)):
+        written.append(f"report: {json_file}")
+    if html_file and _wrote(
+        html_file,
+        lambda: html.write(html.trial(trial, catalog.load(), __version__), html_file),
+    ):
+        written.append(f"report: {html_file}")
     return ", ".join(written)
 
 
-def _write(record: Record, file: Path) -> None:
+def _wrote(file: Path, write: Callable[[], None]) -> bool:
+    """Write a file; what fails is said, and the run goes on."""
+    try:
+        write()
+    except OSError as error:
+        click.echo(f"nomagic: cannot write {file}: {error.strerror or error}", err=True)
+        return False
+    return True
+
+
+def _write(record: Record, file: Path, folder: Path) -> bool:
     from nomagic.report import json
 
-    try:
-        json.write(record, __version__, file)
-    except OSError as error:
-        click.echo(f"nomagic: cannot write {file}: {error.strerror}", err=True)
+    return _wrote(file, lambda: json.write(record, __version__, folder / file))
 
 
-def _write_page(record: Record, file: Path, folder: Path) -> None:
+def _write_page(record: Record, file: Path, folder: Path) -> bool:
+    """Write the page of a run; no fault of ours in it may cost the script's own ending."""
     from nomagic.report import html
 
-    try:
+    def write() -> None:
         html.write(html.check(record, catalog.load(), __version__, folder), folder / file)
-    except OSError as error:
-        click.echo(f"nomagic: cannot write {file}: {error.strerror}", err=True)
+
+    try:
+        with warnings.catch_warnings():  # the script may have made errors of them
+            warnings.simplefilter("ignore")
+            return _wrote(file, write)
+    except Exception as error:
+        click.echo(f"nomagic: no page: {type(error).__name__}: {error}", err=True)
+        return False
 
 
 def _code(record: Record, fail_on: str | None) -> int:

@@ -40,6 +40,7 @@ class Settings(Struct, rename="kebab"):
     steps: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
     experiments: bool | UnsetType = UNSET
     overhead: Annotated[float, Meta(gt=0, le=1)] | UnsetType = UNSET
+    no_html: bool | UnsetType = UNSET
 
 
 def read(folder: Path) -> tuple[Path, dict[str, Any]] | None:

@@ -55,12 +55,12 @@ def evaluations(scores: Evaluations) -> Iterator[Picture]:
     """Loss and accuracy of training and of each evaluation."""
     curves = _curves(list(scores))
     yield from _scored(
-        curves, "loss", "Loss in training and validation", "mean loss of a sample",
-        "Training is measured on single batches, validation on all that was evaluated. Where "
-        "validation rises while training falls, the network learns by heart.",
+        curves, "loss", "Loss", "mean loss of a sample",
+        "Training is measured on single batches, evaluations on all that was scored. Where the "
+        "loss of held-out data rises while that of training falls, the network learns by heart.",
     )  # fmt: skip
     yield from _scored(
-        curves, "accuracy", "Accuracy in training and validation", "accuracy",
+        curves, "accuracy", "Accuracy", "accuracy",
         "The share of right predictions, in training on single batches.",
     )  # fmt: skip
 
@@ -216,9 +216,12 @@ def _scored(
         for name, rows in curves.items()
     ]
     series = [one for one in series if one.y]
+    both = " and validation" if len(series) > 1 else ""
     if any(len(one.y) > 1 for one in series):
         log = _log(series) if what == "loss" else ""
-        yield Picture(title, says, "optimizer step", y, tuple(series), log=log)
+        yield Picture(
+            f"{title} in training{both}", says, "optimizer step", y, tuple(series), log=log
+        )
 
 
 # -- lines ----------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def parameters(weights: Parameters) -> Iterator[Picture]:
     yield from _map(
         "Gradients by layer",
         "The size of one number of the gradient (root mean square). A row much paler than those "
-        "below it learns more slowly; an empty field: no gradient came.",
+        "below it learns more slowly; an empty field: no gradient, or no number.",
         "gradient of one number",
         [
             (weight.name, [(at.step, _gradient(at, weight)) for at in weight.looks])

@@ -163,6 +163,8 @@ def fit(fit: Fit, nomagic: str = "") -> str:
         headline=fits.headline(fit),
         stages=[(one, few or at == len(fit.stages)) for at, one in enumerate(fit.stages, 1)],
         commands=fits.commands(fit),
+        next=fits.following(fit) if fit.ending == "finished" else [],
+        why=fits.WHY,
         most=min(200, max(10, ROWS // max(1, len(fit.stages)))),
     )
 
@@ -181,7 +183,9 @@ def look(survey: Survey, practices: Iterable[Practice] = (), nomagic: str = "") 
 
 
 def _within(survey: Survey, most: int) -> Survey:
-    """The survey with at most so many bytes of pictures and sounds; of more, the text stays."""
+    """The survey, gravest findings first, with at most so many bytes of pictures and sounds; of
+    more, the text stays.
+    """
     left = most
 
     def kept(one: Exhibit) -> Exhibit:
@@ -192,6 +196,9 @@ def _within(survey: Survey, most: int) -> Survey:
     sections = [
         replace(
             section,
+            findings=tuple(
+                sorted(section.findings, key=lambda one: SEVERITIES.index(one.severity))
+            ),
             galleries=tuple(
                 replace(gallery, exhibits=tuple(map(kept, gallery.exhibits)))
                 for gallery in section.galleries
@@ -376,6 +383,7 @@ def _groups(record: Record, known: Mapping[str, Practice], plates: _Plates) -> I
         pictures = evidence.get(practice, ())
         new = [one for one in pictures if one not in charts and not plates.knows(one)]
         again = [Plate(one, "") for one in pictures if one in charts and not plates.knows(one)]
+        drawn = [plates.of(one) for one in new] or again[:1]
         yield Group(
             practice,
             SEVERITIES[severity],
@@ -383,8 +391,8 @@ def _groups(record: Record, known: Mapping[str, Practice], plates: _Plates) -> I
             tuple(alike[:FULL]),
             tuple(alike[FULL : FULL + LISTED]),
             max(0, len(alike) - FULL - LISTED),
-            [plates.of(one) for one in new] or again[:1],
-            [plates.of(one) for one in pictures if one not in new],
+            drawn,
+            [plates.of(one) for one in pictures if one not in {plate.picture for plate in drawn}],
             cure(practice),
         )
 
