@@ -22,9 +22,9 @@ from nomagic.engine.plan import Plan
 from nomagic.fitting import run, saved, tuning
 from nomagic.fitting.case import Case, FitError, Wish
 from nomagic.fitting.ledger import Ledger
-from nomagic.fitting.stages import shrinking
+from nomagic.fitting.stages import overfit, shrinking
 from nomagic.fitting.tuning import ARMS, SCRATCH, Tuning
-from nomagic.parts.presets import Rung
+from nomagic.parts.presets import Mlp, Rung, ladder
 from nomagic.parts.trunk import TrunkError
 from nomagic.words import BlockRates, Fit, Form, Setup, Stage
 
@@ -304,6 +304,18 @@ def test_another_network_that_learns_from_it_has_one_rate(file: Path, tmp_path: 
     assert not plain.train(student, [0])[0].failed
     alike = shrinking._plan(case, Rung("alike", plan.setup.model))
     assert alike.setup.block_rates == plan.setup.block_rates
+    ledger.close()
+
+
+def test_networks_of_the_ladder_have_one_rate(tmp_path: Path):
+    """A linear one has no trunk that could be trained more slowly than its head."""
+    setup = replace(TARGET.setup, model=Mlp(16, 2), block_rates=BlockRates(trunk=0.1))
+    ledger = Ledger(tmp_path / "state", {})
+    case = Case(setup, setup, TARGET.data, None, ledger, Wish())
+    for rung in ladder(TARGET.form):
+        assert overfit.setup_of(case, rung).block_rates is None
+    own = overfit.setup_of(case, Rung("your network", net))
+    assert own.block_rates == setup.block_rates
     ledger.close()
 
 

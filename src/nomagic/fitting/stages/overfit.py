@@ -39,7 +39,7 @@ enough.
 """
 SHARE = 0.15
 """The part of the stage's time that the first network after the linear one may take."""
-FIELDS = ("model", "optimizer", "schedule", "batch_size", "epochs", "inputs")
+FIELDS = ("model", "optimizer", "schedule", "batch_size", "epochs", "inputs", "block_rates")
 """What a rung sets in the setup."""
 
 
@@ -108,13 +108,15 @@ def _rungs(case: Case) -> tuple[Rung, ...]:
 
 
 def setup_of(case: Case, rung: Rung) -> Setup:
-    """The setup with a rung's network; ours bring the way in which they are trained."""
+    """The setup with a rung's network; ours bring the way in which they are trained, and rates by
+    block are those of one network.
+    """
     if not described.ours(rung.model):
         return replace(case.setup, members=MEMBERS, patience=None)
     usual = defaults(case.data.form, len(case.plan().part(case.seed).train))
     inputs = case.setup.inputs or usual.pop("inputs")
     chosen = {"model": rung.model, "members": MEMBERS, "patience": None, "inputs": inputs}
-    return replace(case.setup, **(usual | chosen))
+    return replace(case.setup, **(usual | chosen | {"block_rates": None}))
 
 
 def _untried(case: Case, rungs: Sequence[Rung]) -> int | None:
