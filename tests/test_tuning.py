@@ -24,7 +24,8 @@ from nomagic.fitting.case import Case, FitError, Wish
 from nomagic.fitting.ledger import Ledger
 from nomagic.fitting.stages import overfit, shrinking
 from nomagic.fitting.tuning import ARMS, SCRATCH, Tuning
-from nomagic.parts.presets import Mlp, Rung, ladder
+from nomagic.parts.presets import Rung, ladder
+from nomagic.parts.presets.plain import Mlp
 from nomagic.parts.trunk import TrunkError
 from nomagic.words import BlockRates, Fit, Form, Setup, Stage
 
