@@ -188,6 +188,17 @@ def test_every_practice_has_a_page_and_is_linked(written_pages: Path):
         assert page.count("\n- **") == len(practice.sources)
 
 
+def test_links_between_pages_lead_somewhere(written_pages: Path):
+    for page in written_pages.rglob("*.md"):
+        prose = re.sub(
+            r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+        )
+        for match in pages.LINK.finditer(re.sub(r"`[^`\n]+`", "", prose)):
+            path = match["target"].partition("#")[0]
+            if path and not re.match(r"[a-z]+:", path):
+                assert (page.parent / path).exists(), f"{page.name}: {match[0]}"
+
+
 def test_a_page_shows_the_change_of_its_fixture(written_pages: Path):
     page = (written_pages / "practices" / "zero-grad.md").read_text(encoding="utf-8")
     assert "\n+        optimizer.zero_grad()\n" in page
