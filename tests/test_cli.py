@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 import nomagic
 from nomagic import catalog, checking
 from nomagic.__main__ import main
+from nomagic.checking import Tell
 from nomagic.config import Options
 from nomagic.script import Loaded
 from nomagic.words import Cost, Ending, Finding, Look, Place, Record, Severity
@@ -30,8 +31,9 @@ class Engine:
     asked: list[tuple[Loaded, Options]] = field(default_factory=list)
     meanwhile: Callable[[], object] = lambda: None
 
-    def __call__(self, loaded: Loaded, options: Options, *, restore: bool) -> Record:
+    def __call__(self, loaded: Loaded, options: Options, *, restore: bool, tell: Tell) -> Record:
         assert not restore
+        tell("experiment 1 of 1", 9.0)
         self.asked.append((loaded, options))
         self.meanwhile()
         return self.record

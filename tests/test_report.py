@@ -10,10 +10,12 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 from rich.cells import cell_len
+from rich.text import Text
 
-from nomagic.report import advice, terminal
+from nomagic.report import advice, lines, terminal
 from nomagic.report import json as report_json
 from nomagic.report.lines import console
+from nomagic.report.progress import Afterwards
 from nomagic.words import Cost, Ending, Finding, Look, Place, Practice, Record
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -384,3 +386,26 @@ def test_listing_is_by_category(width: int):
         "Skeleton and sanity (sanity) zero-grad Clear gradients [first]. "
         "loss (loss) same-in-training Give them a slope."
     )
+
+
+def test_what_comes_after_a_script_is_told_on_a_terminal_only():
+    for live in (True, False):
+        stream = io.StringIO()
+        out = lines.console(stream, force_terminal=live, width=60, _environ={})
+        with Afterwards(out) as screen:
+            assert not stream.getvalue()
+            screen.tell("experiment 2 of 9", 7.25)
+            screen.tell("drawing the page")
+        said = stream.getvalue()
+        assert ("experiment 2 of 9 · at most 7.2 s left" in said) == live
+        assert ("drawing the page" in said) == live
+        assert bool(said) == live
+
+
+def test_a_label_stands_above_its_text_where_there_is_little_room():
+    out = lines.console(io.StringIO(), width=40, _environ={})
+    text = Text("same-in-training-and-inference, pool-for-shift-invariance")
+    told = [line.plain for line in lines.hang(out, "", "not applicable  ", text)]
+    assert told == [
+        "not applicable", "   same-in-training-and-inference,", "   pool-for-shift-invariance",
+    ]  # fmt: skip

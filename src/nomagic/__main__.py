@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from nomagic import __version__, catalog, config
 from nomagic.config import Options
 from nomagic.report.lines import console
+from nomagic.report.progress import Afterwards
 from nomagic.words import SEVERITIES, Fit, Record, Survey, Trial
 
 T = TypeVar("T")
@@ -140,11 +141,13 @@ def check(
         raise click.UsageError("no practice is left to check", context)
     out = console(sys.stderr)
     here = Path.cwd()  # the script may go elsewhere
-    record = _watch(script, arguments, module, options)
-    written: list[Path] = []
     page = html_file or (None if no_html else PAGE)
-    if page and _write_page(record, page, here):
-        written.append(page)
+    written: list[Path] = []
+    with Afterwards(out) as screen:
+        record = _watch(script, arguments, module, options, screen.tell)
+        if page:
+            screen.tell("drawing the page")
+            written += [page] if _write_page(record, page, here) else []
     if json_file and _write(record, json_file, here):
         written.append(json_file)
     if not quiet:
@@ -412,7 +415,13 @@ def practices(category: str | None) -> None:
     advice.listing(shown, titles, console(sys.stdout))
 
 
-def _watch(name: str, arguments: tuple[str, ...], module: bool, options: Options) -> Record:
+def _watch(
+    name: str,
+    arguments: tuple[str, ...],
+    module: bool,
+    options: Options,
+    tell: Callable[[str, float | None], None],
+) -> Record:
     from nomagic import script
 
     try:
@@ -422,7 +431,7 @@ def _watch(name: str, arguments: tuple[str, ...], module: bool, options: Options
         sys.exit(error.code)
     from nomagic import checking
 
-    return checking.script(loaded, options, restore=False)
+    return checking.script(loaded, options, restore=False, tell=tell)
 
 
 def _tried(setup: str, **options: Any) -> Trial:

@@ -9,7 +9,7 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib import metadata
 from types import TracebackType
@@ -41,6 +41,14 @@ if TYPE_CHECKING:
 
 EXPERIMENTS = 20.0
 """Seconds that all experiments on copies may take together, after the run."""
+
+
+Tell = Callable[[str, float | None], None]
+"""Hears what goes on after a run, and the seconds that it takes at most."""
+
+
+def _nobody(_what: str, _left: float | None) -> None:
+    """Nobody hears it."""
 
 
 class Watch:
@@ -97,14 +105,14 @@ class Watch:
             self.taps.remove()
             self.taps = None
 
-    def judge(self, command: Sequence[str], ending: Ending) -> Record:
+    def judge(self, command: Sequence[str], ending: Ending, tell: Tell = _nobody) -> Record:
         """Let the probes finish, experiment on the copies, and ask every practice."""
         self.run.ending = ending
         for probe in self.run.probes.values():
             self._finish(probe, "on_end")
         cost = time.perf_counter()
         if self.options.experiments:
-            self._experiment(cost + EXPERIMENTS)
+            self._experiment(cost + EXPERIMENTS, tell)
         for probe in self.run.probes.values():
             self._finish(probe, "release")
         cost = time.perf_counter() - cost
@@ -154,11 +162,14 @@ class Watch:
         except Exception as error:
             self.run.errors[name] = f"{type(error).__name__} in {event}: {error}"
 
-    def _experiment(self, deadline: float) -> None:
+    def _experiment(self, deadline: float, tell: Tell) -> None:
         """Experiment on copies: nothing printed, no random state moved, no time overrun."""
         self.run.deadline = deadline
+        trying = [probe for probe in self.run.probes.values() if hasattr(probe, "experiment")]
         with _quiet(), _same_randomness():
-            for probe in self.run.probes.values():
+            for number, probe in enumerate(trying, 1):
+                what = f"experiment {number} of {len(trying)} on a copy of the model"
+                tell(what, deadline - time.perf_counter())
                 self._finish(probe, "experiment")
 
     def _ask(self, practice: Practice) -> tuple[list[Finding], Look]:
@@ -264,9 +275,12 @@ def check(
     return Watched(Options(tuple(select), tuple(skip), steps, experiments, overhead))
 
 
-def script(loaded: scripts.Loaded, options: Options, *, restore: bool = True) -> Record:
+def script(
+    loaded: scripts.Loaded, options: Options, *, restore: bool = True, tell: Tell = _nobody
+) -> Record:
     """Run a loaded script as if by python, watched, and judge it; never raises for what it does.
 
+    ``tell`` hears after the script what goes on, and the seconds that all of it takes at most.
     Without ``restore`` the script's world (``__main__``, ``sys.argv``…) stays as it left it, as its
     exit handlers expect when the process ends next.
     """
@@ -276,7 +290,7 @@ def script(loaded: scripts.Loaded, options: Options, *, restore: bool = True) ->
     with running as ending:
         watch.stop()
         program = loaded.program
-        return watch.judge((program.module or program.path, *program.args), ending)
+        return watch.judge((program.module or program.path, *program.args), ending, tell)
 
 
 def versions() -> dict[str, str]:

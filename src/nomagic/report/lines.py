@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, TextIO
 from rich.console import Console
 from rich.text import Text
 
+NARROW = 28
+"""A text that has fewer columns beside its label stands below it."""
 WIDEST = 110
 """Beyond this many columns the eye loses the line."""
 
@@ -61,7 +63,10 @@ def clean(value: str, style: str = "") -> Text:
 
 
 def hang(console: Console, indent: str, label: str, body: Text) -> Iterator[Text]:
-    """Wrap a body beside its label; the lines that follow hang below the first."""
+    """Wrap a body beside its label, or below where that is narrow; lines hang below the first."""
+    if label.strip() and min(console.width, WIDEST) - len(indent) - len(label) < NARROW:
+        yield Text.assemble(indent, (label.rstrip(), "dim"))
+        indent, label = f"{indent}   ", ""
     width = max(min(console.width, WIDEST) - len(indent) - len(label), 10)
     for index, line in enumerate(body.wrap(console, width, overflow="fold")):
         line.rstrip()
