@@ -374,9 +374,18 @@ def test_the_defaults_can_be_written_down(form: Form) -> None:
     for count in (100, 5_000, 60_000, 1_000_000):
         fields = defaults(form, count)
         assert restore(describe(fields["schedule"])) is one_cycle
+        assert restore(describe(fields["inputs"])) == fields["inputs"]
         assert restore(describe(fields["optimizer"])).keywords == fields["optimizer"].keywords
         assert 3 <= fields["epochs"] <= 60
         assert replace(Setup((0, 0), Mlp()), **fields).batch_size in (32, 64, 128, 256)
+
+
+def test_columns_of_long_tables_are_scaled_by_rank() -> None:
+    table = Form("regression", (8,), 1)
+    assert [step.name for step in defaults(table, 600)["inputs"]] == ["standardise-input"]
+    assert [step.name for step in defaults(table, 20_000)["inputs"]] == ["standardise-by-rank"]
+    image = Form("classification", (1, 28, 28), 10)
+    assert [step.name for step in defaults(image, 60_000)["inputs"]] == ["standardise-input"]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 100])

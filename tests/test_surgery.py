@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from torch import Tensor, nn
 
 from nomagic.parts import flow, inits, proof, scaling, surgery
@@ -457,6 +458,34 @@ def test_columns_are_features_or_channels():
     low, high = scaling.bounds(torch.tensor([[1.0, 2.0], [1.0, 4.0]]))
     assert low.tolist() == [1.0, 2.0]
     assert high.tolist() == [2.0, 4.0]
+
+
+def test_ranks_straighten_a_skewed_column_and_keep_few_values_apart():
+    random = torch.Generator().manual_seed(0)
+    skewed = torch.randn(2_000, generator=random).exp()
+    few = torch.randint(0, 3, (2_000,), generator=random).float()
+    x = torch.stack((skewed, few, torch.zeros(2_000)), 1)
+    values, scores = scaling.ranks(x)
+    assert values.shape == scores.shape == (scaling.KNOTS, 3)
+    y = scaling.by_rank(x, values, scores)
+    torch.testing.assert_close(y.mean(0), torch.zeros(3), atol=0.02, rtol=0)
+    torch.testing.assert_close(y.std(0), torch.tensor([1.0, 1.0, 0.0]), atol=0.03, rtol=0)
+    order = skewed.argsort()
+    assert (y[order, 0].diff() >= 0).all(), "ranks keep the order"
+    assert abs(stats.skew(y[:, 0])) < 0.1 * stats.skew(skewed), "and lose the skew"
+    assert len(y[:, 1].unique()) == 3
+
+
+def test_ranks_are_constant_beyond_what_was_seen_and_linear_between():
+    x = torch.tensor([[0.0], [0.0], [10.0]])
+    values, scores = scaling.ranks(x)
+    low, between, high, beyond, below = scaling.by_rank(
+        torch.tensor([[0.0], [5.0], [10.0], [99.0], [-9.0]]), values, scores
+    ).flatten()
+    assert beyond == high
+    assert below == low
+    assert between == pytest.approx(float(low + high) / 2)
+    assert low < high
 
 
 def test_the_proof_tells_networks_apart():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from nomagic.glimpse import Glimpse
@@ -46,3 +47,50 @@ def bounds(x: Tensor) -> tuple[Tensor, Tensor]:
     shape = (1,) * (x.ndim - 1) if x.ndim > 2 else x.shape[1:]
     high = high.where(high > low, low + 1)
     return low.reshape(shape), high.reshape(shape)
+
+
+KNOTS = 32
+"""Values of a column between which `by_rank` interpolates, at most."""
+FAR = 3.0
+"""Deviations of the normal distribution beyond which ranks are not told apart."""
+
+
+def ranks(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each column of inputs (n, *shape): some values in order, and their normal scores.
+
+    Both are (`KNOTS`, *shape). The score of a value is the normal quantile of its mean rank, in
+    deviations of the scores from their mean; a column with fewer values ends in infinite ones.
+    """
+    flat = x.reshape(len(x), -1).double()
+    columns = [_scores(column) for column in flat.T]
+    values, scores = (torch.stack(parts, 1) for parts in zip(*columns, strict=True))
+    shape = (KNOTS, *x.shape[1:])
+    return values.to(x.dtype).reshape(shape), scores.to(x.dtype).reshape(shape)
+
+
+def _scores(column: Tensor) -> tuple[Tensor, Tensor]:
+    """The values of a column (n,) that become knots, and their scores."""
+    values, counts = column.unique(return_counts=True)
+    share = (counts.cumsum(0) - counts / 2) / len(column)
+    score = torch.special.ndtri(share).clamp(-FAR, FAR)
+    mean = (counts * score).sum() / len(column)
+    deviation = ((counts * (score - mean).square()).sum() / len(column)).sqrt()
+    score = (score - mean) / deviation if deviation > 0 else torch.zeros_like(score)
+    if len(values) > KNOTS:
+        wanted = torch.linspace(0, 1, KNOTS, dtype=share.dtype, device=share.device)
+        places = torch.searchsorted(share, wanted).clamp(max=len(values) - 1).unique()
+        values, score = values[places], score[places]
+    missing = (0, KNOTS - len(values))
+    values = torch.nn.functional.pad(values, missing, value=torch.inf)
+    return values, torch.cat((score, score[-1:].expand(missing[1])))
+
+
+def by_rank(x: Tensor, values: Tensor, scores: Tensor) -> Tensor:
+    """Inputs (…, *shape) as normal scores, linear between the knots and constant beyond them."""
+    shape = values.shape[1:]
+    flat, knots, heights = x.reshape(-1, shape.numel()), values.flatten(1), scores.flatten(1)
+    place = (flat.unsqueeze(1) >= knots[1:-1]).sum(1)
+    low, high = knots.gather(0, place), knots.gather(0, place + 1)
+    way = ((flat - low) / (high - low)).clamp(0, 1)
+    start = heights.gather(0, place)
+    return (start + (heights.gather(0, place + 1) - start) * way).reshape(x.shape)

@@ -9,7 +9,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from nomagic.parts.presets.kinds import Kind, kind
-from nomagic.parts.scaling import mean_and_deviation, standardise
+from nomagic.parts.scaling import by_rank, mean_and_deviation, ranks, standardise
 from nomagic.words import Form, InputStep
 
 RATES: dict[Kind, float] = {
@@ -24,14 +24,17 @@ RATES: dict[Kind, float] = {
 STEPS = 2_000
 """Optimizer steps of a training."""
 STANDARDISED = InputStep("standardise-input", mean_and_deviation, standardise)
+RANKED = InputStep("standardise-by-rank", ranks, by_rank)
+LONG_TABLE = 5_000
+"""Samples from which the columns of a table are scaled by rank: skewed ones gain (lab/log.md)."""
 
 
 def defaults(form: Form, samples: int) -> dict[str, Any]:
     """Fields of a `nomagic.words.Setup` for so many training samples.
 
     AdamW and a single cycle of its learning rate; about `STEPS` steps on batches of 32 to 256, of
-    32 texts, in 3 to 60 epochs. Numbers are standardised, but for waveforms and series; the
-    gradients of texts are clipped.
+    32 texts, in 3 to 60 epochs. Numbers are standardised, those of long tables by rank, but for
+    waveforms and series; the gradients of texts are clipped.
     """
     what = kind(form)
     size = next((size for size, most in BATCHES if samples <= most), LARGEST)
@@ -42,8 +45,14 @@ def defaults(form: Form, samples: int) -> dict[str, Any]:
         "clip": 1.0 if what == "tokens" else None,
         "batch_size": size,
         "epochs": min(60, max(3, round(STEPS * size / samples))),
-        "inputs": () if what in ("tokens", "waveform", "series") else (STANDARDISED,),
+        "inputs": _inputs(what, samples),
     }
+
+
+def _inputs(what: Kind, samples: int) -> tuple[InputStep, ...]:
+    if what in ("tokens", "waveform", "series"):
+        return ()
+    return (RANKED if what == "table" and samples >= LONG_TABLE else STANDARDISED,)
 
 
 BATCHES = ((32, 3_000), (64, 10_000), (128, 50_000))
