@@ -50,6 +50,7 @@ docs: env
 	$(BIN)/python -m nomagic.report.json > docs/json.schema.json
 	$(BIN)/python docs/cures.py > src/nomagic/report/cures.json
 	$(BIN)/python -m nomagic.report.verdicts > docs/try.schema.json
+	$(BIN)/python -m nomagic.report.survey > docs/look.schema.json
 	$(BIN)/python docs/fields.py
 
 shown: env

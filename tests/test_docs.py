@@ -242,6 +242,12 @@ def test_all_stages_of_a_fit_are_explained():
     assert re.findall(r"^\| (\w+) \| [A-Z]", page, re.MULTILINE) == list(STAGES)
 
 
+def test_the_schema_of_a_look_is_the_codes():
+    from nomagic.report import survey
+
+    assert json.loads((DOCS / "look.schema.json").read_text()) == survey.schema(), "run `make docs`"
+
+
 def test_tables_of_fields_are_those_of_the_schemas():
     text = fields.PAGE.read_text(encoding="utf-8")
     assert fields.refreshed(text) == text, "run `make docs`"
