@@ -23,6 +23,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nomagic.words import Shown
+
 if TYPE_CHECKING:
     from nomagic import catalog
     from nomagic.checking import check
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from nomagic.fitting.estimator import NoMagicClassifier, NoMagicRegressor
     from nomagic.fitting.run import fit
     from nomagic.fitting.saved import load
+    from nomagic.looking.run import look
     from nomagic.trial.run import try_
     from nomagic.words import BlockRates, Setup
 
@@ -46,6 +49,7 @@ __all__ = [
     "explain",
     "fit",
     "load",
+    "look",
     "try_",
 ]
 
@@ -58,6 +62,7 @@ LAZY = {
     "data": "nomagic.datasets",
     "fit": "nomagic.fitting.run",
     "load": "nomagic.fitting.saved",
+    "look": "nomagic.looking.run",
     "try_": "nomagic.trial.run",
 }
 """Where the public names are defined that are imported on first use."""
@@ -69,6 +74,17 @@ def explain(practice: str) -> str:
     from nomagic.report import advice
 
     return advice.text(catalog.find(practice))
+
+
+def _display(value: Shown) -> dict[str, str]:
+    """What a notebook shows of a result."""
+    from nomagic import catalog
+    from nomagic.report import notebook
+
+    return notebook.displayed(value, catalog.load(), __version__)
+
+
+Shown.display = _display
 
 
 def __getattr__(name: str) -> Any:

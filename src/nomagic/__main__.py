@@ -351,8 +351,7 @@ def look(
 
     with Screen(console(sys.stderr)) as screen:
         survey = _looked(data, data=folder, tell=screen.tell, **options)
-    page = html_file or Path("nomagic-report", "index.html")
-    written = _keep_look(survey, None if no_html else page, json_file)
+    written = _keep_look(survey, html_file or (None if no_html else PAGE), json_file)
     show(survey, console(sys.stdout), written)
 
 

@@ -24,7 +24,7 @@ LETTERS = 300
 """Letters of a text that are shown."""
 COLUMNS = 8
 """Columns of a table row, or lines of a series, that are shown."""
-POINTS = 48
+POINTS = 30
 """Signs of a line that is drawn with blocks."""
 BLOCKS = "▁▂▃▄▅▆▇█"
 STRANGE = (255, 0, 255)
@@ -139,7 +139,7 @@ def _sound(x: Tensor, caption: str, rate: int) -> Exhibit:
     peak = float(heard.abs().max())
     whole = (heard / (peak or 1.0) * 32_767).round().to(torch.int16)
     speed = rate or RATE
-    said = f"{sparkline(_loudness(x))} {len(x) / speed:.2g} s"
+    said = f"{sparkline(_loudness(x))}\n{len(x) / speed:.2g} s"
     if not rate:
         said += f", played at {speed:,} samples a second"
     if len(heard) < len(x):

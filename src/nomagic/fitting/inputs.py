@@ -158,7 +158,7 @@ def _waves(files: Sequence[Path], fitted: Fitted) -> Inputs:
     x = np.zeros((len(files), 1, length), np.float32)
     remarks: list[str] = []
     for row, file in enumerate(files):
-        sound = _samples(file)
+        sound = waveform(file)
         if len(sound) != length:
             done = "cut" if len(sound) > length else "filled with silence"
             remarks.append(f"{file.name} has {len(sound)} samples, {done} to {length}")
@@ -174,8 +174,13 @@ def _full(span: Span | None) -> bool:
     return span is not None and span.least > 0.99 and span.most < 1.01
 
 
-def _samples(file: Path) -> Array:
-    """The samples of a waveform in [-1, 1], channels averaged."""
+def waveform(file: Path) -> Array:
+    """The samples (n,) of a WAV file in [-1, 1], channels averaged.
+
+    Raises:
+        DataError: it has another sample size than 8, 16 or 32 bits.
+        wave.Error, EOFError: it is no WAV file, or not whole.
+    """
     with wave.open(str(file), "rb") as opened:
         wide, channels = opened.getsampwidth(), opened.getnchannels()
         content = opened.readframes(opened.getnframes())

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from nomagic.datasets import Data
 from nomagic.fitting.case import Case, drawn
-from nomagic.words import Picture, Series, Stage
+from nomagic.looking import facts
+from nomagic.words import Picture, Stage
 
 LOOKED = 20_000
 """Samples that are looked at, at most."""
-RARE = 0.1
-"""A class with less than this share of the most frequent one's samples is called rare."""
-SHOWN = 30
-"""Bars in a picture, at most."""
 
 
 def run(case: Case) -> Stage:
@@ -36,12 +30,12 @@ def run(case: Case) -> Stage:
         "task": plan.form.task,
         "input": list(plan.form.shape),
         "outputs": plan.form.outputs,
-        "range": _range(x),
-        "constant inputs": _constant(x),
-        "repeated samples": _repeated(x),
+        "range": facts.span(x),
+        "constant inputs": facts.constant(x),
+        "repeated samples": facts.repeated(facts.keys(x)),
         "in training and test": _shared(case.data, case.test, case.seed),
     }
-    classes = _classes(plan.form.task, y, plan.form.labels)
+    classes = facts.classes(plan.form.task, y, plan.form.labels)
     if classes:
         numbers["classes"] = classes
     says = tuple(_says(numbers, case))
@@ -52,48 +46,12 @@ def _some(data: Data, seed: int) -> tuple[Tensor, Tensor]:
     return data.batch(drawn(len(data), LOOKED, seed, "data"))
 
 
-def _range(x: Tensor) -> dict[str, float]:
-    values = x.double()
-    return {
-        "least": float(values.min()),
-        "mean": float(values.mean()),
-        "deviation": float(values.std()),
-        "largest": float(values.max()),
-    }
-
-
-def _constant(x: Tensor) -> int:
-    """Numbers of the input that are the same in all samples."""
-    flat = x.reshape(len(x), -1)
-    return int((flat == flat[:1]).all(0).sum())
-
-
-def _keys(x: Tensor) -> list[bytes]:
-    rows = x.reshape(len(x), -1).contiguous().numpy()
-    return [hashlib.blake2b(row.tobytes(), digest_size=12).digest() for row in rows]
-
-
-def _repeated(x: Tensor) -> int:
-    """Samples that are byte for byte the same as an earlier one."""
-    return len(x) - len(set(_keys(x)))
-
-
 def _shared(data: Data, test: Data | None, seed: int) -> int:
     """Test samples that are byte for byte in the training data, too, of those looked at."""
     if test is None:
         return 0
-    known = set(_keys(_some(data, seed)[0]))
-    return sum(key in known for key in _keys(_some(test, seed)[0]))
-
-
-def _classes(task: str, y: Tensor, labels: tuple[str, ...]) -> dict[str, int]:
-    if task not in ("classification", "binary"):
-        return {}
-    counts: Counter[int] = Counter(y.flatten().long().tolist())
-    names: tuple[str, ...] = labels or (("no", "yes") if task == "binary" else ())
-    return {
-        names[code] if code < len(names) else str(code): counts[code] for code in sorted(counts)
-    }
+    known = set(facts.keys(_some(data, seed)[0]))
+    return sum(key in known for key in facts.keys(_some(test, seed)[0]))
 
 
 def _says(numbers: dict[str, Any], case: Case) -> Iterator[str]:
@@ -109,8 +67,7 @@ def _says(numbers: dict[str, Any], case: Case) -> Iterator[str]:
 
 def _odd(numbers: dict[str, Any]) -> Iterator[str]:
     classes = numbers.get("classes", {})
-    most = max(classes.values(), default=0)
-    rare = [name for name, count in classes.items() if count < RARE * most]
+    rare = facts.rare(classes)
     if rare:
         yield (
             f"Rare: {', '.join(rare[:5])}{', …' if len(rare) > 5 else ''}, each with less than a "
@@ -129,28 +86,6 @@ def _odd(numbers: dict[str, Any]) -> Iterator[str]:
 
 def _pictures(task: str, y: Tensor, classes: dict[str, int]) -> Iterator[Picture]:
     if classes:
-        names = sorted(classes, key=lambda name: -classes[name])[:SHOWN]
-        least, most = min(classes.values()), max(classes.values())
-        bars = Series(
-            "samples", tuple(names), tuple(float(classes[name]) for name in names), kind="bars"
-        )
-        yield Picture(
-            "Samples of each class",
-            f"The largest class has {most} samples, the smallest {least}.",
-            "class",
-            "samples",
-            (bars,),
-        )
+        yield facts.balance(classes)
     elif task == "regression":
-        values = y.double().flatten()
-        counts, edges = torch.histogram(values, bins=SHOWN)
-        middles = ((edges[1:] + edges[:-1]) / 2).tolist()
-        line = Series("samples", tuple(middles), tuple(counts.tolist()))
-        yield Picture(
-            "The targets",
-            f"They lie between {float(values.min()):.4g} and {float(values.max()):.4g}, with a "
-            f"mean of {float(values.mean()):.4g}.",
-            "target",
-            "samples",
-            (line,),
-        )
+        yield facts.histogram(y, "The targets", "target")

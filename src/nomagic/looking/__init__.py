@@ -1,0 +1,1 @@
+"""What is in data, and what a network is really fed: one module for each question."""
