@@ -131,6 +131,11 @@ def test_a_regression_with_large_targets_is_standardised_and_told_back(tmp_path:
     )
     fit = run.run(setup, budget="15s", out=tmp_path / "out", **QUICK)
     assert fit.score["r2"] > 0.5
+    known = {stage.name: stage for stage in fit.stages}
+    own = float(y.std())
+    assert 0.05 * own < known["trust"].numbers["test"]["rmse"] < own
+    (gallery,) = known["test"].galleries
+    assert "off by" in gallery.exhibits[0].caption
     model = saved.load(tmp_path / "out", setup)
     mean, _ = model.predict(x)
     found = torch.as_tensor(mean).flatten()

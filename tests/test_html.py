@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from pages import FIT, HOSTILE, PICTURE, TRIAL, VERDICT
+from pages import FIT, HOSTILE, PICTURE, STAGES, TRIAL, VERDICT
 
 from nomagic import catalog
 from nomagic.__main__ import main
@@ -21,8 +21,10 @@ from nomagic.report import excerpt, html
 from nomagic.words import (
     Cost,
     Ending,
+    Exhibit,
     Finding,
     Fit,
+    Gallery,
     Look,
     Picture,
     Place,
@@ -278,6 +280,18 @@ def test_a_fit_tells_its_story():
         "optimizer = AdamW(lr=0.004)", "Width 64 learns the training part by heart.",
     ):  # fmt: skip
         assert said in page
+
+
+def test_a_fit_shows_its_mistakes_and_what_to_do_next():
+    found = Gallery("The worst mistakes", "Look.", (Exhibit(HOSTILE, "text", text=HOSTILE),))
+    tested = Stage("test", ("Done.",), {}, galleries=(found,))
+    page = html.fit(replace(FIT, stages=(*STAGES, tested)), "0.1.0")
+    words = Reader(page).words
+    for said in ("The worst mistakes", "What to do next", "cheapest hour", "without a network?"):
+        assert said in words
+    assert "<script>alert(1)" not in page
+    stopped = html.fit(replace(FIT, stages=(*STAGES, tested), ending="stopped"))
+    assert "What to do next" not in Reader(stopped).words
 
 
 def test_a_fit_that_has_not_tested_yet():

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from nomagic.report import fit as report
 from nomagic.report.grid import Grid, grid, number, told
 from nomagic.report.lines import console
-from nomagic.words import Fit, Stage
+from nomagic.words import Fit, Gallery, Stage
 
 
 def printed(fit: Fit, width: int = 100, written: str = "", **options: object) -> str:
@@ -217,3 +217,39 @@ def test_what_is_deep_ends():
 )
 def test_descriptions_read_like_code(value: object, said: str):
     assert told(value) == said
+
+
+def stage(name: str, numbers: dict[str, object] | None = None, skipped: str = "") -> Stage:
+    return Stage(name, numbers=numbers or {}, skipped=skipped)
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (stage("data", {"in training and test": 3}), "Mend the data first: 3 test samples"),
+        (stage("test", {"lead": {"low": -0.2, "high": -0.1}}), "Use the plain model"),
+        (stage("test", {"lead": {"low": -0.2, "high": 0.1}}), "whether a network is needed"),
+        (stage("overfit", {"diagnosis": {"trouble": "bias"}}), "More capacity"),
+        (stage("overfit", {"diagnosis": {"trouble": "variance"}}), "More data"),
+        (stage("overfit", {"diagnosis": {"trouble": "ceiling"}}), "Better labels"),
+        (stage("growth", {"helps": True}), "Twice the data is expected to pay"),
+        (stage("growth", {"helps": False}), "Twice the data would hardly"),
+        (stage("trust", {"overconfidence": 0.2}), "Do not trust its confidence"),
+        (stage("shrink", {"smallest as good": "tiny", "kept": "ensemble"}), "small: tiny"),
+        (stage("tune", skipped="there is no time"), "there was none for tune"),
+        (Stage("test", galleries=(Gallery("worst", "", ()),)), "Look at the worst mistakes"),
+    ],
+)
+def test_what_to_do_next_follows_from_the_evidence(known: Stage, said: str):
+    (step,) = report.following(replace(FIT, stages=(known,)))
+    assert said in step
+
+
+def test_without_trouble_there_is_nothing_to_do():
+    quiet = (
+        stage("test", {"lead": {"low": 0.1, "high": 0.2}}),
+        stage("trust", {"overconfidence": 0.0}),
+        stage("shrink", {"smallest as good": "ensemble", "kept": "ensemble"}),
+        stage("tune", skipped="as asked"),
+    )
+    assert report.following(replace(FIT, stages=quiet)) == []

@@ -34,7 +34,9 @@ def diabetes() -> Data:
     """
     found = _load("load_diabetes")
     x = torch.from_numpy(found.data).float() / torch.from_numpy(found.data).std().float()
-    return Data("diabetes", x, standardised(torch.from_numpy(found.target)), "regression")
+    y = torch.from_numpy(found.target)
+    unit = (float(y.mean()), float(y.std(correction=0)))
+    return Data("diabetes", x, standardised(y), "regression", unit=unit)
 
 
 def standardised(y: Tensor) -> Tensor:

@@ -36,7 +36,8 @@ class Data:
     ``labels`` are the names of classes or tokens. ``groups`` (n,) int64: equal ones are kept
     together by ``split="group"``. ``test_rows`` are (training rows, held-out rows) where the
     source comes with a split. ``remarks`` say what was done to what was given, ``coding`` how a
-    frame became numbers.
+    frame became numbers. ``unit`` is the mean and the deviation by which a target came standardised
+    that has a unit of its own.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Data:
     test_rows: tuple[Tensor, Tensor] | None = None
     remarks: tuple[str, ...] = ()
     coding: Coding | None = None
+    unit: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.x)  # pyright: ignore[reportArgumentType]  # as_data asked for a length

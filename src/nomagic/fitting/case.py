@@ -18,6 +18,7 @@ from nomagic.engine.draws import generator, stream
 from nomagic.engine.lasting import Result
 from nomagic.engine.plan import Plan
 from nomagic.engine.processes import threads
+from nomagic.fitting.fitted import Scaling
 from nomagic.fitting.ledger import Ledger
 from nomagic.trial.budget import spoken
 from nomagic.words import Recipe, Setup, Stage
@@ -57,7 +58,8 @@ class Case:
     ``base`` is the setup as the user gave it, ``setup`` as the stages so far have made it, ``data``
     what they may see and ``test`` what only the last one may. ``stages`` is the evidence so far,
     ``seconds`` the time for this stage, ``left`` for it and all after it. ``tell`` says what goes
-    on; ``memory`` is what stages need not compute twice while the process lives.
+    on; ``memory`` is what stages need not compute twice while the process lives. ``scaling`` is
+    that of the targets of a regression, where they were standardised.
     """
 
     base: Setup
@@ -71,6 +73,7 @@ class Case:
     left: float = 60.0
     tell: Callable[[str], None] = field(default=lambda _: None)
     memory: dict[str, Any] = field(default_factory=dict[str, Any])
+    scaling: Scaling | None = None
 
     @property
     def seed(self) -> int:
@@ -84,6 +87,19 @@ class Case:
     def stage(self, name: str) -> Stage | None:
         """The evidence of an earlier stage that was not skipped."""
         return next((one for one in self.stages if one.name == name and not one.skipped), None)
+
+    def own(self, values: torch.Tensor) -> torch.Tensor:
+        """Targets, or outputs, in the target's own unit; several targets stay as they are."""
+        if self.scaling and len(self.scaling.centre) == 1:
+            values = values * self.scaling.deviation[0] + self.scaling.centre[0]
+        if self.data.unit:
+            values = values * self.data.unit[1] + self.data.unit[0]
+        return values
+
+    @property
+    def deviation(self) -> float:
+        """What an error in standard deviations is multiplied by to be in the target's own unit."""
+        return float(self.own(torch.ones(1)) - self.own(torch.zeros(1)))
 
     def change(self, setup: Setup) -> dict[str, Any]:
         """What `Stage.change` says to make this of the setup as it is now."""

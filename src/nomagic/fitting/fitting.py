@@ -178,6 +178,7 @@ class Fitting:
             left=max(1.0, self.ask.seconds - (time.monotonic() - self.began)),
             tell=lambda what: self._say(f"{name} · {what}"),
             memory=self.memory,
+            scaling=self.scaling,
         )
 
     @property
@@ -307,7 +308,12 @@ def _rescaled(data: Data | None, scaling: Scaling | None) -> Data | None:
     columns = data.y.double().reshape(len(data), -1)
     centre, deviation = (torch.tensor(one) for one in (scaling.centre, scaling.deviation))
     y = ((columns - centre) / deviation).reshape(data.y.shape).to(data.y.dtype)
-    remark = "targets were standardised; errors are in their standard deviations"
+    one = len(scaling.centre) == 1
+    unit = f"1 is {scaling.deviation[0]:.4g} of the target" if one else "one of each target"
+    remark = (
+        f"targets are standardised for training, so losses and errors on the way are in standard "
+        f"deviations ({unit})" + ("; those on the test part are in the target's unit" * one)
+    )
     changed = replace(data, y=y, remarks=(*data.remarks, remark))
     vars(changed)["form"] = data.form
     return changed

@@ -21,7 +21,7 @@ import msgspec
 from nomagic.engine.lasting import replace_file
 from nomagic.words import Stage
 
-VERSION = 1
+VERSION = 2
 
 
 class LedgerError(RuntimeError):

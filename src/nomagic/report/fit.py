@@ -20,7 +20,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from nomagic.report.grid import number
-from nomagic.report.lines import clean, duration, glyphs, hang, spelt
+from nomagic.report.lines import clean, count, duration, glyphs, hang, spelt
 from nomagic.report.progress import Progress
 from nomagic.words import Fit, Stage
 
@@ -28,8 +28,34 @@ SAID = 2
 """Sentences of a stage that are printed; the report has all."""
 NARROW = 72
 """With fewer columns sentences stand below the names of stages."""
+SURE = 0.05
+"""A mean confidence so much above the share of right answers, under shift, is told."""
 OURS = frozenset(("low", "high", "samples", "plain", "gain", "gain low", "gain high"))
 """Entries of a score that are no metrics."""
+
+
+WHY = {
+    "data": "What is there to learn from? Odd data spoils everything that comes after it.",
+    "baselines": "What does one get without a network? Whatever is not better than this is not "
+    "worth its trouble.",
+    "overfit": "Can a network learn this at all, and how large must it be? The ladder goes from "
+    "small to large and stops where more weights bring no more than noise.",
+    "regularise": "Which tricks help here? Each is tried in pairs of runs that differ in nothing "
+    "else.",
+    "transfer": "Does it help to learn from inputs without labels first, or to begin with weights "
+    "that were trained elsewhere?",
+    "tune": "Which learning rate, batch size and weight decay? Only what holds on fresh seeds is "
+    "kept, since the best of many tries is partly luck.",
+    "squeeze": "Now in earnest: several networks, trained longer, whose answers are averaged.",
+    "shrink": "How small and fast can it be without getting worse? A small network learns from the "
+    "large ones.",
+    "growth": "What would more data bring? The model is trained on shares of the data, and the "
+    "curve is read on.",
+    "trust": "Does the model know what it does not know? Its confidence is held against how often "
+    "it is right, also on inputs that are blurred, noisy or shifted.",
+    "test": "The only number that counts: samples that no stage has seen, used once.",
+}
+"""What each stage asks, for somebody who has never trained a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +140,106 @@ class Screen(Progress):
             line.truncate(self.out.width - 1, overflow="ellipsis")
             yield line
         yield _now(fit, self.out)
+
+
+# -- what to do next ----------------------------------------------------------------------------
+
+
+def following(fit: Fit) -> list[str]:
+    """What to do next, the most pressing first, as the evidence of the stages has it."""
+    known = {stage.name: stage.numbers for stage in fit.stages if not stage.skipped}
+    steps = (
+        *_data(known.get("data", {})),
+        *_model(known.get("test", {})),
+        *_size(known.get("overfit", {})),
+        *_more(known.get("growth", {})),
+        *_doubt(known.get("trust", {})),
+        *_small(fit, known.get("shrink", {})),
+        *_time(fit),
+        *_labels(fit),
+    )
+    return list(steps)
+
+
+def _data(numbers: dict[str, Any]) -> Iterator[str]:
+    shared = numbers.get("in training and test", 0)
+    if shared:
+        yield (
+            f"Mend the data first: {count(shared, 'test sample')} can be found in the training "
+            "data, too, so that the test score is too good."
+        )
+
+
+def _model(numbers: dict[str, Any]) -> Iterator[str]:
+    lead = numbers.get("lead", {})
+    if not lead:
+        return
+    if lead["high"] < 0:
+        yield "Use the plain model: it is better than the networks, and cheaper."
+    elif lead["low"] <= 0:
+        yield (
+            "Ask whether a network is needed: the best plain model cannot be told from it on the "
+            "test part."
+        )
+
+
+def _size(numbers: dict[str, Any]) -> Iterator[str]:
+    trouble = numbers.get("diagnosis", {}).get("trouble", "")
+    if trouble in REMEDIES:
+        yield REMEDIES[trouble]
+
+
+REMEDIES = {
+    "bias": "More capacity: the network does not even fit its training data. Give it more layers "
+    "or units, or more time.",
+    "both": "More capacity first, then more data: the network does not fit its training data, and "
+    "does worse still on what it has not seen.",
+    "variance": "More data, or more variety in it (augmentation): the network fits its training "
+    "data much better than what it has not seen. A larger network is not what is missing.",
+    "unfinished": "More time: the validation loss was still falling when the networks of the "
+    "ladder ended.",
+    "diverged": "A lower learning rate: training got lost.",
+    "ceiling": "Better labels or other inputs, if you need more: on the validation part this "
+    "network is as good as can be told, and a larger one will not help.",
+}
+"""What the diagnosis of the curves asks for."""
+
+
+def _more(numbers: dict[str, Any]) -> Iterator[str]:
+    helps = numbers.get("helps")
+    if helps is True:
+        yield "Twice the data is expected to pay; see the stage growth for how much."
+    elif helps is False:
+        yield "Twice the data would hardly change the score, says the stage growth."
+
+
+def _doubt(numbers: dict[str, Any]) -> Iterator[str]:
+    if numbers.get("overconfidence", 0.0) > SURE:
+        yield (
+            "Do not trust its confidence on strange inputs: where these were blurred, noisy or "
+            "shifted, it was more often wrong than it said. If yours will be so, add such ones to "
+            "the training (augmentation)."
+        )
+
+
+def _small(fit: Fit, numbers: dict[str, Any]) -> Iterator[str]:
+    name = numbers.get("smallest as good", "")
+    if name and name != numbers.get("kept"):
+        yield f"For a phone or a browser take {fit.directory}/small: {name} is as good."
+
+
+def _time(fit: Fit) -> Iterator[str]:
+    short = [one.name for one in fit.stages if "time" in one.skipped]
+    if short:
+        yield f"Give it more time: there was none for {', '.join(short)}."
+
+
+def _labels(fit: Fit) -> Iterator[str]:
+    if any(stage.galleries for stage in fit.stages if stage.name == "test"):
+        yield (
+            "Look at the worst mistakes in the stage test, one by one. It is the cheapest hour "
+            "that you can spend: wrong labels and missing information show there."
+        )
 
 
 # -- lines ----------------------------------------------------------------------------------------

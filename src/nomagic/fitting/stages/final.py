@@ -17,7 +17,7 @@ from nomagic.fitting.case import Case, drawn
 from nomagic.fitting.dropout import passes
 from nomagic.fitting.fitted import Fitted, Scaling
 from nomagic.fitting.quality import Noise, temperature
-from nomagic.fitting.stages import baselines, shrinking, squeeze
+from nomagic.fitting.stages import baselines, mistakes, shrinking, squeeze
 from nomagic.fitting.stages.baselines import told
 from nomagic.fitting.trust import evidence
 from nomagic.parts.trunk import Start
@@ -67,10 +67,15 @@ def trust(case: Case) -> Stage:
     test = case.test.batch(drawn(len(case.test), MOST, case.seed, "trust"))
     first = replace(model, networks=model.networks[:1])
 
-    def dropout(x: Tensor) -> Tensor | NotApplicable:
-        return passes(first.served.networks[0], _prepared(first, x), PASSES, case.seed)
+    def members(x: Tensor) -> Tensor:
+        return case.own(model.members(x))
 
-    return evidence(plan.form, model.members, *held, *test, dropout=dropout, seed=case.seed)
+    def dropout(x: Tensor) -> Tensor | NotApplicable:
+        found = passes(first.served.networks[0], _prepared(first, x), PASSES, case.seed)
+        return found if isinstance(found, NotApplicable) else case.own(found)
+
+    pairs = [(x, case.own(y)) for x, y in (held, test)]
+    return evidence(plan.form, members, *pairs[0], *pairs[1], dropout=dropout, seed=case.seed)
 
 
 def _prepared(model: Fitted, x: Tensor) -> Tensor:
@@ -87,10 +92,11 @@ def test(case: Case) -> Stage:
     asked = Plan(plan.setup, case.test)
     every = torch.arange(len(case.test))
     x, targets = case.test.batch(every)
-    together = plain.average(asked, list(model.members(x)))
+    targets = case.own(targets)
+    together = case.own(plain.average(asked, list(model.members(x))))
     own = noise.score(asked, together, targets)
     models = baselines.fitted_models(case, plan)
-    rivals = {name: make(asked, every) for name, make in models.items()}
+    rivals = {name: case.own(make(asked, every)) for name, make in models.items()}
     best = _best(case, rivals)
     lead = noise.difference(asked, together, rivals[best], targets)
     numbers: dict[str, Any] = {
@@ -104,7 +110,11 @@ def test(case: Case) -> Stage:
         "its value": noise.metrics(asked, rivals[best], targets)[plan.metric],
         "lead": dict(zip(("value", "low", "high"), lead, strict=True)),
     }
-    return Stage("test", tuple(_says(plan, numbers)), numbers)
+    trusted = case.stage("trust")
+    heat = trusted.numbers["temperature"] if trusted else 1.0
+    wrong = mistakes.of(case.test, _shown(case, together), _shown(case, targets), heat)
+    says = (*_says(plan, numbers), *wrong.says)
+    return Stage("test", says, numbers, wrong.pictures, galleries=wrong.galleries)
 
 
 def _best(case: Case, rivals: dict[str, Tensor]) -> str:
@@ -122,6 +132,16 @@ def _says(plan: Plan, numbers: dict[str, Any]) -> Iterator[str]:
         f"{told(plan, numbers['its value'])}."
     )
     yield squeeze.lead(plan, numbers["best plain model"], numbers["lead"])
+
+
+def _shown(case: Case, values: Tensor) -> Tensor:
+    """Several targets, each in its own unit; a single one is so already."""
+    if case.scaling is None or len(case.scaling.centre) == 1:
+        return values
+    centre, deviation = (
+        torch.tensor(one) for one in (case.scaling.centre, case.scaling.deviation)
+    )  # fmt: skip
+    return values.reshape(len(values), -1) * deviation + centre
 
 
 def complete(case: Case, model: Fitted) -> Fitted:
@@ -146,13 +166,16 @@ def complete(case: Case, model: Fitted) -> Fitted:
         model,
         temperature=found["temperature"],
         threshold=found["threshold"],
-        noise=_told_back(msgspec.convert(known, Noise), model.scaling) if known else None,
+        noise=_told_back(msgspec.convert(known, Noise), case) if known else None,
     )
 
 
-def _told_back(known: Noise, scaling: Scaling | None) -> Noise:
-    """The noise in the unit of the targets as they came."""
-    if scaling is None:
-        return known
-    pairs = zip(known.variance, scaling.deviation, strict=True)
-    return replace(known, variance=tuple(variance * unit**2 for variance, unit in pairs))
+def _told_back(known: Noise, case: Case) -> Noise:
+    """The noise in the unit of what the model answers: that of the targets as they were given."""
+    factors = (1.0,) * len(known.variance)
+    if case.scaling and len(case.scaling.centre) > 1:
+        factors = case.scaling.deviation
+    elif case.data.unit:
+        factors = (1 / case.data.unit[1],)
+    pairs = zip(known.variance, factors, strict=True)
+    return replace(known, variance=tuple(variance * factor**2 for variance, factor in pairs))

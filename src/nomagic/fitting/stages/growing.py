@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nomagic.engine.choose import choose
 from nomagic.fitting import growth
 from nomagic.fitting.case import Case, affordable, measured
@@ -27,4 +29,9 @@ def run(case: Case) -> Stage:
     how = case.ledger.decide("growth.how", lambda: choose(plan, SEEDS).how)
     seeds = [case.seed * 1_000_000 + 800_000 + i for i in range(SEEDS)]
     points = growth.measure(plan.setup, case.data, seeds, how=how, tell=case.tell)
+    if points.metric == "rmse":
+        unit = case.deviation
+        points = replace(
+            points, errors=tuple(tuple(unit * e for e in row) for row in points.errors)
+        )
     return growth.evidence(points)

@@ -256,12 +256,11 @@ def _diagnosed(case: Case, one: Trained) -> Diagnosis:
         for name in ("loss", error)
         if name
     }
-    known = diagnosis.Curves(
-        means["train", "loss"],
-        means["held", "loss"],
-        means.get(("train", error), ()),
-        means.get(("held", error), ()),
+    unit = case.deviation if error == "rmse" else 1.0
+    trained, held = (
+        tuple(unit * one for one in means.get((which, error), ())) for which in ("train", "held")
     )
+    known = diagnosis.Curves(means["train", "loss"], means["held", "loss"], trained, held)
     return diagnose(known, _facts(case, one, error))
 
 
@@ -274,9 +273,10 @@ def _facts(case: Case, one: Trained, error: str) -> diagnosis.Facts:
     )
     stage = case.stage("baselines")
     constant = stage.numbers["models"]["constant"]["scores"] if stage else {}
+    unit = case.deviation if error == "rmse" else 1.0
     return diagnosis.Facts(
-        constant=constant.get(error or "loss", math.inf),
-        half=half,
+        constant=unit * constant.get(error or "loss", math.inf),
+        half=unit * half,
         loss_half=loss_half,
         constant_loss=constant.get("loss", math.inf),
         unit=" %" if error in scores.PERCENT else " nats" if plan.form.task == "sequence" else "",
