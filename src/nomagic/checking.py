@@ -34,6 +34,7 @@ from nomagic.words import (
     Picture,
     Practice,
     Record,
+    Shown,
 )
 
 if TYPE_CHECKING:
@@ -257,6 +258,12 @@ class Watched:
     def findings(self) -> tuple[Finding, ...]:
         """The findings, gravest first."""
         return self.record.findings
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """What a notebook shows: the record, as soon as there is one."""
+        if self._record is None or Shown.display is None:
+            return {"text/plain": repr(self)}
+        return Shown.display(self._record)
 
 
 def check(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,6 +24,20 @@ Status = Literal["findings", "clean", "not-applicable", "could-not-look"]
 """What became of one practice in one run; "no finding" must not read as "no fault"."""
 
 
+class Shown:
+    """A value that notebooks show as a page. How is for `nomagic` to say: words import nothing."""
+
+    __slots__ = ()
+    display: ClassVar[Callable[[Any], dict[str, str]] | None] = None
+    """From a value to its texts by kind, such as "text/html"."""
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return Shown.display(self) if Shown.display else {"text/plain": repr(self)}
+
+    def _repr_html_(self) -> str | None:
+        return self._repr_mimebundle_().get("text/html")
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A line of the user's own code."""
@@ -37,7 +51,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Shown):
     """A practice broken in a run.
 
     ``message`` says what is wrong, ``seen`` the evidence with its numbers,
@@ -145,7 +159,7 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Record(Shown):
     """One watched run, judged: what `nomagic check` returns and every report prints.
 
     ``charts`` show the run itself, whatever was found: curves, what flows through the layers, and
@@ -399,7 +413,7 @@ FASTER = 0.98
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Shown):
     """What a trial says of one arm against its baseline, in the unit of the metric.
 
     ``effect`` is the mean of ``pairs`` paired differences, positive where the arm is better, with
@@ -467,7 +481,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(Shown):
     """What `nomagic.try_` returns, and what it shows on the way: a verdict for each arm.
 
     ``points`` says that the metric is a share and is told in points of a hundred. ``pairs`` is the
@@ -576,7 +590,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(Shown):
     """What `nomagic.fit` did, and what it shows on the way: the stages so far, in order.
 
     ``points`` says that the metric is a share and is told in points of a hundred. ``phase`` is what
@@ -626,7 +640,7 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(Shown):
     """What `nomagic.look` found in data: one section for each question, in order.
 
     ``subject`` is the data's name, ``form`` that of an input as the network is fed it. ``context``
