@@ -8,7 +8,7 @@ others what they printed. A remark before a block, which no reader sees, says wh
     <!-- run: with --budget 40s -->                     a shorter budget than the reader's
     <!-- run: exit 1 -->                                the last command fails on purpose
     <!-- run: varies -->                                it prints something else each time
-    <!-- run: first 12 lines -->                        so much of the output is shown
+    <!-- run: without progress -->                      only standard output is shown
     <!-- run: never, because … -->                      it is not run
 
 Several of them are separated by semicolons. `python docs/commands.py` runs pages and writes what
@@ -43,9 +43,9 @@ CODE = re.compile(r"exit (?P<code>\d+)")
 BUDGET = re.compile(r"with --budget (?P<budget>\w+)")
 BUSY = "the budget is too small"
 """What nomagic says where too many others use the machine."""
-LONGER = (4, 16)
-"""So many times longer may a command take then, one after the other."""
-FIRST = re.compile(r"first (?P<lines>\d+) lines")
+LONGER = (1, 4, 16)
+"""So many times its budget may a command take, one after the other."""
+QUIET = "without progress"
 
 
 class CommandError(AssertionError):
@@ -124,27 +124,28 @@ def run(page: Path, folder: Path) -> Iterator[tuple[Block, str, str, str]]:
 def _done(block: Block, command: str, folder: Path, code: int) -> str:
     if budget := block.mark(BUDGET, "budget"):
         command = re.sub(r"--budget \w+", f"--budget {budget}", command)
-    done = _called(block.language, command, folder)
     for times in LONGER:
-        if BUSY in done.stdout:
-            done = _called(block.language, longer(command, times), folder)
+        done = _called(block, longer(command, times), folder)
+        said = f"{done.stdout}{done.stderr or ''}"
+        if done.returncode == code or BUSY not in said:
+            break
     if done.returncode != code:
         raise CommandError(
             f"{block.page}:{block.line}: expected exit code {code}, got {done.returncode} from\n"
-            f"{command}\n{done.stdout}"
+            f"{command}\n{said}"
         )
-    return _cut(done.stdout, int(block.mark(FIRST, "lines") or 0))
+    return "".join(f"{line.rstrip()}\n" for line in done.stdout.strip("\n").splitlines())
 
 
-def _called(language: str, command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def _called(block: Block, command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     python = (sys.executable, "-c")
-    program = python if language == "python" else ("bash", "-euo", "pipefail", "-c")
+    program = python if block.language == "python" else ("bash", "-euo", "pipefail", "-c")
     return subprocess.run(
         [*program, command],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE if QUIET in block.marks else subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         encoding="utf-8",
         check=False,
@@ -163,14 +164,6 @@ def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("NOMAGIC_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return kept | {"PATH": path, "COLUMNS": str(WIDTH), "NO_COLOR": "1"}
-
-
-def _cut(output: str, lines: int) -> str:
-    """The first lines, without trailing blanks; three dots where more follow."""
-    kept = [line.rstrip() for line in output.strip("\n").splitlines()]
-    if 0 < lines < len(kept):
-        kept = [*kept[:lines], "…"]
-    return "".join(f"{line}\n" for line in kept)
 
 
 def refresh(page: Path) -> None:
