@@ -9,10 +9,11 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 import pytest
+from pages import TRIAL
 from rich.cells import cell_len
 from rich.text import Text
 
-from nomagic.report import advice, lines, terminal
+from nomagic.report import advice, lines, terminal, trial
 from nomagic.report import json as report_json
 from nomagic.report.lines import console
 from nomagic.report.progress import Afterwards
@@ -141,8 +142,14 @@ def test_many_reasons_are_left_to_json():
 
 def test_start_and_experiments_are_printed_apart_from_the_overhead():
     assert (
-        "1.4 %: 0.16 s of a run of 12.3 s; besides, 0.8 s to start and 4.1 s of experiments"
-    ) in report(RECORD, 110)
+        "1.4 %: 0.16 s on top of the script's 11.3 s; besides, 0.8 s to start and 4.1 s of "
+        "experiments"
+    ) in report(RECORD, 120)
+
+
+def test_backwards_are_told_where_no_optimizer_steps():
+    assert "nomagic · 9 backwards watched" in report(replace(RECORD, steps=0, backwards=9))
+    assert "nomagic · 0 steps watched" in report(replace(RECORD, steps=0, backwards=0))
 
 
 @pytest.mark.parametrize(
@@ -409,3 +416,15 @@ def test_a_label_stands_above_its_text_where_there_is_little_room():
     assert told == [
         "not applicable", "   same-in-training-and-inference,", "   pool-for-shift-invariance",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"), [(40, {"effect", "verdict"}), (80, {"interval", "pairs"}),
+                           (120, {"time", "published"})],
+)  # fmt: skip
+def test_a_trial_in_few_columns_keeps_effect_and_verdict(width: int, columns: set[str]):
+    out = lines.console(io.StringIO(), width=width, _environ={})
+    out.print(trial.table(TRIAL, out))
+    told = out.file.getvalue()
+    assert max(map(cell_len, told.splitlines())) <= width
+    assert all(word in told for word in ("HELPS", "OPEN", "+1.89 pt", "practice", *columns))

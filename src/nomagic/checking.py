@@ -77,7 +77,7 @@ class Watch:
             self._add(kind)
         self.taps = Taps(self.run, self.run.probes.values(), self._stop())
         self.taps.install()
-        self.run.clock.began = time.perf_counter()
+        self.run.clock.began = began
         self.run.clock.start += time.perf_counter() - began
 
     def _add(self, kind: type[Probe[Any]]) -> None:
@@ -214,7 +214,7 @@ class Watch:
                 "torch.autograd.grad in this process, so there is nothing to judge"
             )
         elif not self.run.steps:
-            yield "no torch optimizer stepped: steps are counted as backward passes"
+            yield "no torch optimizer stepped: backward passes are counted in place of steps"
         for tap in sorted(name for name in self.run.errors if name.startswith("tap ")):
             yield f"this version of torch lacks a place to watch: {self.run.errors[tap]}"
 

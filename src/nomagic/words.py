@@ -131,8 +131,7 @@ class Cost:
     """What watching took, in seconds.
 
     ``start`` is paid once (imports, the first steps, the copy of the model), ``watching`` during
-    the run, ``experiments`` after it. ``run`` is the wall time of the script itself, all of ours
-    included except the experiments.
+    the run, ``experiments`` after it. ``run`` is the wall time of it all except the experiments.
     """
 
     run: float = 0.0
@@ -141,10 +140,14 @@ class Cost:
     experiments: float = 0.0
 
     @property
+    def own(self) -> float:
+        """The script's own time."""
+        return max(0.0, self.run - self.start - self.watching)
+
+    @property
     def share(self) -> float:
         """Watching as a share of the script's own time, start-up excluded."""
-        own = self.run - self.start - self.watching
-        return self.watching / own if own > 0 else 0.0
+        return self.watching / self.own if self.own else 0.0
 
 
 @dataclass(frozen=True, slots=True)

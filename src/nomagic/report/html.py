@@ -121,6 +121,7 @@ def check(
         found=Counter(one.severity for one in record.findings),
         severities=SEVERITIES,
         ending=terminal.ended(record),
+        watched=terminal.watched(record),
         clean=[
             (look.practice, known.get(look.practice), [plates.of(one) for one in look.pictures])
             for look in clean
@@ -384,6 +385,7 @@ def _groups(record: Record, known: Mapping[str, Practice], plates: _Plates) -> I
         new = [one for one in pictures if one not in charts and not plates.knows(one)]
         again = [Plate(one, "") for one in pictures if one in charts and not plates.knows(one)]
         drawn = [plates.of(one) for one in new] or again[:1]
+        every = [plates.of(one) for one in pictures]
         yield Group(
             practice,
             SEVERITIES[severity],
@@ -392,7 +394,7 @@ def _groups(record: Record, known: Mapping[str, Practice], plates: _Plates) -> I
             tuple(alike[FULL : FULL + LISTED]),
             max(0, len(alike) - FULL - LISTED),
             drawn,
-            [plates.of(one) for one in pictures if one not in {plate.picture for plate in drawn}],
+            [one for one in every if one.picture not in {plate.picture for plate in drawn}],
             cure(practice),
         )
 

@@ -61,13 +61,20 @@ def _header(record: Record, out: Console) -> Lines:
     dot = f" {glyphs(out).dot} "
     parts = [
         "nomagic",
-        f"{count(record.steps, 'step')} watched",
+        f"{watched(record)} watched",
         f"{_percent(record.cost.share)} overhead",
         ", ".join((f"{count(len(record.looks), 'practice')} looked at", *_outcomes(record))),
     ]
     header = Text(dot.join(parts))
     header.stylize("bold", 0, len("nomagic"))
     yield from hang(out, "", "", header)
+
+
+def watched(record: Record) -> str:
+    """How long the run was: 66 steps; 66 backwards where no optimizer of torch stepped."""
+    if record.backwards and not record.steps:
+        return count(record.backwards, "backward")
+    return count(record.steps, "step")
 
 
 def _outcomes(record: Record) -> Iterator[str]:
@@ -90,7 +97,7 @@ def _ending(record: Record, out: Console) -> Lines:
 def ended(record: Record) -> str:
     """How the script ended, in a sentence; empty if it just finished."""
     ending = record.ending
-    after = f"after {count(record.steps, 'step')}"
+    after = f"after {watched(record)}"
     return {
         "finished": "",
         "stopped": f"The script was stopped {after}, as asked.",
@@ -175,7 +182,7 @@ def _by_reason(record: Record, status: Status) -> dict[str, list[str]]:
 def _cost(record: Record, out: Console) -> Lines:
     cost = record.cost
     said = (
-        f"{_percent(cost.share)}: {cost.watching:.2f} s of a run of {cost.run:.1f} s; "
+        f"{_percent(cost.share)}: {cost.watching:.2f} s on top of the script's {cost.own:.1f} s; "
         f"besides, {cost.start:.1f} s to start and {cost.experiments:.1f} s of experiments"
     )
     yield from hang(out, "", "overhead        ", Text(said, "dim"))
