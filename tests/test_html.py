@@ -3,7 +3,6 @@
 import math
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -427,28 +426,3 @@ def test_check_says_at_once_that_the_page_cannot_be_written(tmp_path: Path):
     )
     assert done.exit_code == 2
     assert "cannot write" in done.output
-
-
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
-@pytest.mark.parametrize("attack", [False, True])
-@KINDS
-def test_a_browser_opens_it_without_errors(kind: str, attack: bool, tmp_path: Path):
-    """The page's own script runs (it shows the buttons), and nothing is complained about."""
-    file = tmp_path / f"{kind}.html"
-    html.write((hostile() if attack else pages())[kind], file)
-    done = subprocess.run(
-        [
-            str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-            "--v=0", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", file.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert "CONSOLE" not in done.stderr, done.stderr
-    assert re.search(r'<button type="button" data-open="yes">', done.stdout)
-    assert done.stdout.count("<script") == 1

@@ -26,6 +26,8 @@ ORDER: dict[Decision, str] = {
 """The verdicts that have a row, in the order in which they are shown, and their styles."""
 WIDE = 100
 """Columns from which on time and published effect are shown, too."""
+TIGHT = 72
+"""Columns below which only effect and verdict are shown."""
 MOST = 1e6
 """Evidence beyond this is not told apart."""
 
@@ -61,19 +63,24 @@ class Screen(Progress):
 def table(trial: Trial, out: Console) -> Table:
     """The arms that need or needed runs, and those that are proven the same."""
     found = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    wide = min(out.width, WIDEST) >= WIDE
-    found.add_column("practice", no_wrap=True, min_width=8)
-    found.add_column(f"effect on {trial.metric}", justify="right", min_width=9)
-    found.add_column("95 % interval", justify="right", no_wrap=True)
-    found.add_column("evidence", justify="right", no_wrap=True)
-    found.add_column("pairs", justify="right")
-    if wide:
-        found.add_column("time", justify="right", no_wrap=True)
-        found.add_column("published", no_wrap=True)
-    found.add_column("verdict")
+    columns: dict[str, dict[str, Any]] = {
+        "practice": {"no_wrap": True, "min_width": 8},
+        f"effect on {trial.metric}": {"justify": "right", "min_width": 9},
+        "95 % interval": {"justify": "right", "no_wrap": True},
+        "evidence": {"justify": "right", "no_wrap": True},
+        "pairs": {"justify": "right"},
+        "time": {"justify": "right", "no_wrap": True},
+        "published": {"no_wrap": True},
+        "verdict": {},
+    }
+    width = min(out.width, WIDEST)
+    left_out = set(() if width >= WIDE else (5, 6) if width >= TIGHT else (2, 3, 4, 5, 6))
+    for place, (name, style) in enumerate(columns.items()):
+        if place not in left_out:
+            found.add_column(name, **style)
     for verdict in _rows(trial):
-        cells = list(_cells(verdict, trial, out))
-        found.add_row(*(cells if wide else (*cells[:5], cells[-1])))
+        cells = enumerate(_cells(verdict, trial, out))
+        found.add_row(*(cell for place, cell in cells if place not in left_out))
     return found
 
 
