@@ -46,6 +46,7 @@ def test_the_frame_runs_nothing_and_the_lines_style_nothing(verb: str):
     (frame,) = re.findall(r"<iframe[^>]*>", html)
     assert 'sandbox="allow-popups allow-popups-to-escape-sandbox"' in frame
     assert "<script" not in page(html)
+    assert not re.search(r'<a[^>]*href="#', page(html))
     lines = html.replace(frame, "")
     assert set(re.findall(r"<(\w+)", lines)) <= {"p", "b", "ul", "li"}
     assert not re.search(r"<[^>]*(class|style|id|on\w+)=", lines)
@@ -57,6 +58,12 @@ def test_without_html_there_is_the_report_of_a_terminal(verb: str):
     assert text.startswith("nomagic")
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 88
+
+
+def test_within_jupyter_text_comes_back_and_is_not_displayed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert shown(FIT)["text/plain"].startswith("nomagic fit digits")
+    assert nm.explain("zero-grad").startswith("zero-grad")
 
 
 def test_a_finding_and_a_verdict_are_shown_alone():

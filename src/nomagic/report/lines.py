@@ -36,11 +36,14 @@ SPELT = str.maketrans(
 def console(stream: TextIO | None = None, **options: Any) -> Console:
     """A console that prints what users wrote as they wrote it: no markup, no emoji codes.
 
-    NO_COLOR, FORCE_COLOR and COLUMNS are honoured; what cannot be encoded is replaced.
+    NO_COLOR, FORCE_COLOR and COLUMNS are honoured; what cannot be encoded is replaced. In a
+    notebook, too, it writes to its stream, and not into the cell, where each line would be an
+    output of its own.
     """
     if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
         stream.reconfigure(errors="replace")
-    return Console(file=stream, markup=False, emoji=False, highlight=False, **options)
+    plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+    return Console(file=stream, force_jupyter=False, **plain, **options)
 
 
 def glyphs(console: Console) -> Glyphs:

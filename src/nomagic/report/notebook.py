@@ -9,6 +9,7 @@ notebook, and nothing in the notebook changes how it looks.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -20,6 +21,8 @@ from nomagic.words import SEVERITIES, Finding, Fit, Practice, Record, Survey, Tr
 
 WIDTH, HEIGHT = 88, "34rem"
 """Columns of the plain text, and the height of the frame."""
+WITHIN = re.compile(r'(<a(?: class="[^"]*")?) href="#[^"]*"')
+"""A link within a page."""
 LISTED = 12
 """Lines of what came out."""
 
@@ -61,8 +64,11 @@ def _result(
 
 
 def _frame(page: str) -> Markup:
-    """A page in a frame of its own, without its script; links open beside the notebook."""
-    still = page.rpartition("<script>")[0] + "</body></html>"
+    """A page in a frame of its own, without its script; links open beside the notebook.
+
+    A link to a place within the page would load the notebook into the frame, so there are none.
+    """
+    still = WITHIN.sub(r"\1", page.rpartition("<script>")[0]) + "</body></html>"
     still = still.replace('rel="noreferrer"', 'rel="noreferrer" target="_blank"')
     return Markup(
         '<iframe srcdoc="{}" sandbox="allow-popups allow-popups-to-escape-sandbox" loading="lazy" '
