@@ -464,3 +464,15 @@ def test_items_of_other_columns_are_told(columns: tuple[str, ...]):
     given = Columns(**{name: [0, 1, 0] for name in columns})
     with pytest.raises(DataError, match=r"dicts with .*; expected two columns"):
         as_data(given)
+
+
+def test_a_target_that_came_standardised_knows_its_unit():
+    from sklearn.datasets import load_diabetes
+
+    found = data("diabetes")
+    assert found.y is not None
+    assert found.unit is not None
+    mean, deviation = found.unit
+    own = found.y.double() * deviation + mean
+    torch.testing.assert_close(own, torch.from_numpy(load_diabetes().target), atol=1e-3, rtol=0)
+    assert found.subset(torch.arange(5)).unit == found.unit
