@@ -169,7 +169,16 @@ def test_text_is_shown_as_text():
 def test_rows_of_a_table_have_their_columns():
     section = ask("what the network is fed", "wine")
     assert "alcohol" in section.numbers["channels"]
-    assert "alcohol: " in section.galleries[0].exhibits[0].text
+    first = section.numbers["first rows"][0]
+    assert (first["sample"], first["target"]) == ("row 0", "class_0")
+    assert re.fullmatch(r"14\.23 → 1\.\d+", first["alcohol"])
+
+
+def test_words_in_rows_of_a_table_stay_words():
+    given = table(kind=np.array(["old", "new"])[np.arange(178) % 2])
+    rows = ask("what the network is fed", (given, "grower")).numbers["first rows"]
+    assert [row["kind"] for row in rows[:2]] == ["old", "new"]
+    assert rows[0]["c0"] == "14.23"
 
 
 # -- broken samples -------------------------------------------------------------------------------

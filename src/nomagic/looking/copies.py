@@ -4,7 +4,8 @@ Near copies are pairs that lie closer than any two samples of such data would by
 r to the nearest and R to the k-th neighbour have (r / R)^d ~ Beta(1, k - 1) where samples are
 spread evenly in d dimensions, so that 7 n t^d pairs with r < t R are expected for k = 8. The share
 t is chosen such that this is `EXPECTED`, with d as Levina & Bickel (2004) estimate it. A pair
-counts if it agrees in the whole input, too, not only in the features.
+counts if it agrees in the whole input, too, not only in the features. Rows of few different
+values do not spread evenly, so that nothing is said of theirs.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ def look(study: Study) -> Section:
     subject = study.subject
     places = _places(subject)
     copies = exact(subject, places)
-    pairs = near(study)
     rich = _rich(subject)
+    pairs = near(study) if rich else []
     numbers: dict[str, Any] = {
         "looked at": len(places),
         "exact copies": copies.within,
@@ -193,7 +194,7 @@ def _says(
         + (f"{exact:,} are an exact copy of another." if exact else "none is an exact copy.")
         + ("" if rich or not exact else " They have few different values: it may be by accident.")
     )
-    if kind(subject.form) != "tokens":
+    if rich and kind(subject.form) != "tokens":
         yield (
             f"Of the {len(subject):,} that were compared with one another, "
             f"{count(len(pairs), 'pair')} lie nearer than chance would have it."

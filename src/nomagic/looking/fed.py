@@ -41,7 +41,7 @@ def look(study: Study) -> Section:
         numbers |= {"range": facts.span(fed), "channels": _channels(subject)}
         if subject.table:
             numbers["first rows"] = _rows(subject)
-    galleries = [_samples(subject, what)]
+    galleries = [] if subject.table else [_samples(subject, what)]
     if what == "waveform":
         galleries.append(_spectra(subject))
     pictures = () if subject.form.tokens else (_values(fed),)
@@ -178,15 +178,9 @@ def _channels(subject: Subject) -> dict[str, dict[str, float]]:
 
 
 def _rows(subject: Subject) -> list[dict[str, Any]]:
-    """The first rows of a table, by column, with their targets."""
-    names = subject.given.columns or tuple(map(str, range(1, subject.form.features + 1)))
-    flat = subject.flat()
+    """The first rows of a table by column, with their targets: as they lie → as they are fed."""
     return [
-        {"sample": subject.caption(at)}
-        | {
-            name: float(f"{float(one):.4g}")
-            for name, one in zip(names[:10], flat[at], strict=False)
-        }
+        {"sample": subject.called(at), "target": subject.target(at)} | subject.row(at)
         for at in range(min(ROWS, len(subject)))
     ]
 

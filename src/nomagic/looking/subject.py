@@ -17,6 +17,8 @@ LOOKED = 6_000
 """Samples that are looked at closely, at most; of all, exact copies are counted."""
 CELLS = 40_000_000
 """Numbers in them, at most."""
+COLUMNS = 14
+"""Columns of a row that are shown."""
 FEWEST = 200
 """Samples that are looked at however large they are."""
 
@@ -124,9 +126,10 @@ class Subject:
 
     def caption(self, place: int, *more: str) -> str:
         """A sample's name, its target, and what else is to be said."""
-        return " · ".join(filter(None, (self.called(place), self._target(place), *more)))
+        return " · ".join(filter(None, (self.called(place), self.target(place), *more)))
 
-    def _target(self, place: int) -> str:
+    def target(self, place: int) -> str:
+        """The target of a sample in a few words; empty where it has none."""
         if self.y is None or self.task in (None, "sequence"):
             return ""
         if self.codes is not None:
@@ -136,13 +139,38 @@ class Subject:
             return ", ".join(self.label(code) for code in values.nonzero().flatten().tolist())
         return f"target {float(values[0]):.4g}" if len(values) == 1 else ""
 
-    def show(self, place: int, *more: str, raw: bool = False) -> Exhibit:
+    def row(self, place: int, raw: bool = False) -> dict[str, str]:
+        """A row of a table by column: words as words, numbers as they lie and as they are fed."""
+        lies, fed = (x[place].flatten().tolist() for x in (self.x, self.fed))
+        coding = self.given.data.coding
+        if coding is None or len(lies) != len(coding.names):
+            names = self.given.columns or tuple(map(str, range(1, len(lies) + 1)))
+            pairs = zip(names, lies, fed if len(fed) == len(lies) else lies, strict=False)
+            return {name: _number(one, one if raw else other) for name, one, other in pairs}
+        told: dict[str, str] = {}
+        at = 0
+        for column in coding.columns:
+            width = len(column.names)
+            if column.values:
+                part = lies[at : at + width]
+                told[column.name] = column.values[part.index(max(part))] if max(part) else "another"
+            else:
+                told[column.name] = _number(lies[at], lies[at] if raw else fed[at])
+            at += width
+        return told
+
+    def show(self, place: int, *said: str, raw: bool = False) -> Exhibit:
         """A sample as people see, hear or read it; ``raw`` as it lies, before any step."""
         x = self.x[place] if raw else self.fed[place]
+        if self.table:
+            told = self.row(place, raw)
+            lines = [f"{name}: {value}" for name, value in list(told.items())[:COLUMNS]]
+            more = [f"and {len(told) - COLUMNS} more"] if len(told) > COLUMNS else []
+            return Exhibit(self.caption(place, *said), "text", text="\n".join(lines + more))
         return exhibits.exhibit(
             x,
             self.form,
-            self.caption(place, *more),
+            self.caption(place, *said),
             self.given.columns,
             rate=self.given.rate,
             span=self.span,
@@ -158,6 +186,10 @@ class Subject:
     def gallery(self, title: str, says: str, places: Iterable[tuple[int, str]]) -> Gallery:
         """Some samples, each with what is to be said of it."""
         return Gallery(title, says, tuple(self.show(place, said) for place, said in places))
+
+
+def _number(lies: float, fed: float) -> str:
+    return f"{lies:.4g}" if lies == fed else f"{lies:.4g} → {fed:.3g}"
 
 
 def chosen(count: int, features: int, samples: int | None, seed: int) -> Tensor:
