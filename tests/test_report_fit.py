@@ -223,6 +223,9 @@ def stage(name: str, numbers: dict[str, object] | None = None, skipped: str = ""
     return Stage(name, numbers=numbers or {}, skipped=skipped)
 
 
+RUNGS = [{"network": "a"}, {"network": "b"}]
+
+
 @pytest.mark.parametrize(
     ("known", "said"),
     [
@@ -230,6 +233,14 @@ def stage(name: str, numbers: dict[str, object] | None = None, skipped: str = ""
         (stage("test", {"lead": {"low": -0.2, "high": -0.1}}), "Use the plain model"),
         (stage("test", {"lead": {"low": -0.2, "high": 0.1}}), "whether a network is needed"),
         (stage("overfit", {"diagnosis": {"trouble": "bias"}}), "More capacity"),
+        (
+            stage("overfit", {"diagnosis": {"trouble": "bias"}, "chosen": "a", "rungs": RUNGS}),
+            "larger ones on the ladder did no better",
+        ),
+        (
+            stage("overfit", {"diagnosis": {"trouble": "bias"}, "chosen": "b", "rungs": RUNGS}),
+            "More capacity",
+        ),
         (stage("overfit", {"diagnosis": {"trouble": "variance"}}), "More data"),
         (stage("overfit", {"diagnosis": {"trouble": "ceiling"}}), "Better labels"),
         (stage("growth", {"helps": True}), "Twice the data is expected to pay"),

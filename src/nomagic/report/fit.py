@@ -185,7 +185,13 @@ def _model(numbers: dict[str, Any]) -> Iterator[str]:
 
 def _size(numbers: dict[str, Any]) -> Iterator[str]:
     trouble = numbers.get("diagnosis", {}).get("trouble", "")
-    if trouble in REMEDIES:
+    names = [one.get("network", "") for one in numbers.get("rungs", ())]
+    if trouble in ("bias", "both") and numbers.get("chosen", "") in names[:-1]:
+        yield (
+            "Better inputs or labels: the network does not fit its training data, and larger ones "
+            "on the ladder did no better, so that more capacity is not what is missing."
+        )
+    elif trouble in REMEDIES:
         yield REMEDIES[trouble]
 
 

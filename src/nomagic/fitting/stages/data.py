@@ -39,7 +39,7 @@ def run(case: Case) -> Stage:
     if classes:
         numbers["classes"] = classes
     says = tuple(_says(numbers, case))
-    return Stage("data", says, numbers, tuple(_pictures(plan.form.task, y, classes)))
+    return Stage("data", says, numbers, tuple(_pictures(plan.form.task, case.own(y), classes)))
 
 
 def _some(data: Data, seed: int) -> tuple[Tensor, Tensor]:
