@@ -60,6 +60,7 @@ site: env
 	$(BIN)/python -c "import zensical" 2>/dev/null || $(PIP) -e ".[docs]"
 	$(BIN)/python docs/pages.py
 	$(BIN)/python -m zensical build --clean --strict
+	@echo "to read it, search included: python3 -m http.server --directory site"
 
 picture: env
 	$(BIN)/python docs/picture.py > docs/report.svg
