@@ -684,8 +684,12 @@ def test_files_that_cannot_be_used_are_told(
 
 
 def test_other_bad_input_is_told(tmp_path: Path):
-    with pytest.raises(UnknownSetupError, match="did you mean"):
+    with pytest.raises(LookError, match="digits"):
         read("digts")
+    with pytest.raises(LookError, match=r"no file and no built-in set no/such\.csv"):
+        read("no/such.csv")
+    with pytest.raises(UnknownSetupError, match=r"there is no file .*none\.py"):
+        read("none.py:setup")
     with pytest.raises(LookError, match="no images and no wavs"):
         read(tmp_path)
     (tmp_path / "t.csv").write_text("a,b\n1,2\n3,4\n5,6\n")

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from nomagic import setups
+from nomagic.config import nearest
 from nomagic.datasets import as_data, tables, targets
 from nomagic.datasets.samples import Data, DataError, collate
 from nomagic.engine.plan import Plan
@@ -76,9 +77,9 @@ def _named(
     named: str, target: str | None, folder: str | Path | None, samples: int | None, seed: int
 ) -> Given:
     source = Path(named).expanduser()
-    if named in setups.BUILTIN or not source.exists():
-        return _setup(setups.resolve(named, folder), samples, seed)
-    if source.suffix == ".py":
+    if not (named in setups.BUILTIN or ":" in named or source.exists()):
+        raise LookError(_nothing(source))
+    if named in setups.BUILTIN or not source.exists() or source.suffix == ".py":
         return _setup(setups.resolve(named, folder), samples, seed)
     if source.is_dir():
         return _from_files(files.folder(source, samples, seed))
@@ -90,6 +91,16 @@ def _named(
         found = _frame(frame, column, source.stem.removesuffix(".csv"))
         return replace(found, remarks=(*found.remarks, *remarks))
     return _from_files(files.arrays(source))
+
+
+def _nothing(source: Path) -> str:
+    beside = [one.name for one in source.parent.glob("*")] if source.parent.is_dir() else []
+    near = nearest(source.name, setups.BUILTIN) or nearest(source.name, beside)
+    return (
+        f"there is no file and no built-in set {source}{near}; expected file.py or file.py:name "
+        "with a setup, a .npy, .npz or .csv file, a folder of images or wavs, or one of "
+        f"{', '.join(setups.BUILTIN)}"
+    )
 
 
 # -- setups ---------------------------------------------------------------------------------------
