@@ -121,6 +121,12 @@ def test_what_is_fed_comes_after_the_steps_of_the_setup():
     assert all(one.media.startswith(b"\x89PNG") for one in section.galleries[0].exhibits)
 
 
+def test_numbers_that_take_few_values_are_counted_by_value():
+    (picture,) = ask("what the network is fed", "digits").pictures
+    assert len(picture.series[0].x) == 17, "0 to 16, as fractions"
+    assert sum(picture.series[0].y) == 1_797 * 64
+
+
 def test_steps_are_fitted_on_the_training_part_only():
     step = InputStep("mean", lambda x: (x.new_tensor(float(len(x))),), lambda x, n: x * 0 + n)
     section = ask("what the network is fed", nm.Setup((X, Y), net, inputs=(step,), held_out=0.5))

@@ -82,15 +82,17 @@ def balance(counts: Mapping[str, int]) -> Picture:
 
 
 def histogram(values: Tensor, title: str, what: str) -> Picture:
-    """How numbers are spread; ``what`` is their name on the axis."""
+    """How numbers are spread, each by itself where they are few; ``what`` is their name."""
     values = values.double().flatten()
-    counts, edges = torch.histogram(values, bins=SHOWN)
-    middles = ((edges[1:] + edges[:-1]) / 2).tolist()
+    middles, counts = values.unique(return_counts=True)
+    if len(middles) > SHOWN:
+        counts, edges = torch.histogram(values, bins=SHOWN)
+        middles = (edges[1:] + edges[:-1]) / 2
     return Picture(
         title,
         f"They lie between {float(values.min()):.4g} and {float(values.max()):.4g}, with a "
         f"mean of {float(values.mean()):.4g}.",
         what,
         "samples",
-        (Series("samples", tuple(middles), tuple(counts.tolist())),),
+        (Series("samples", tuple(middles.tolist()), tuple(map(float, counts.tolist()))),),
     )
