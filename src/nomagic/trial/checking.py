@@ -59,7 +59,8 @@ class Checking:
         try:
             while names and not self._hold(names, recipe, baseline, rate, first):
                 names = self._shorter(names)
-                recipe, rate = self._variant(names, rate if len(names) > 1 else None)
+                if names:
+                    recipe, rate = self._variant(names, rate if len(names) > 1 else None)
         except OutOfTimeError:
             self.remarks.append("there is no recipe: the time ended before it was checked")
             raise
