@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -29,12 +30,13 @@ from nomagic.glimpse import Glimpse
 from nomagic.report import trial as report
 from nomagic.report import verdicts as machines
 from nomagic.report.lines import console
-from nomagic.trial import budget, recipe, runs
+from nomagic.trial import budget, checking, recipe, runs
 from nomagic.trial import trying as stages
 from nomagic.trial.arms import Candidate, TrialError, varied
 from nomagic.trial.budget import BudgetError, Load
 from nomagic.trial.run import smallest, try_
 from nomagic.trial.screening import pick
+from nomagic.trial.statistics import Judgement, judge
 from nomagic.trial.store import Store
 from nomagic.trial.trying import Ask, Trying, seeds
 from nomagic.trial.verdicts import changes
@@ -222,6 +224,22 @@ def test_a_trick_that_repeats_another_is_left_out_of_the_recipe():
     assert found[step.arm].fresh
     assert found[other].decision == "HELPS", "alone it does"
     assert found[other].reason == f"{step.arm} did better, and this would take its place"
+
+
+def test_a_lone_winner_that_does_not_hold_on_fresh_seeds_leaves_no_recipe(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def unconvinced(*args: Any, **options: Any) -> dict[str, Judgement]:
+        judged = judge(*args, **options)
+        return {name: replace(one, decision="OPEN") for name, one in judged.items()}
+
+    monkeypatch.setattr(checking, "judge", unconvinced)
+    trial = trying(LONGER).run()
+    (found,) = trial.verdicts
+    assert trial.ending == "finished"
+    assert (found.decision, found.fresh) == ("OPEN", True)
+    assert "and not over" in found.reason
+    assert trial.recipe.steps == ()
 
 
 def test_of_two_that_do_the_same_in_different_ways_one_stays():
