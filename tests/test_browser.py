@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from pages import FIT, TRIAL
+from results import FIT, TRIAL
 from test_html import FAULT, RECORD, hostile
 from torch import nn
 

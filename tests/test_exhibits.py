@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from pages import HOSTILE
 from PIL import Image
+from results import HOSTILE
 
 from nomagic.exhibits import HEARD, LETTERS, SIDE, STRANGE, exhibit, sparkline
 from nomagic.fitting.ledger import Ledger

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from pages import FIT, HOSTILE, PICTURE, STAGES, TRIAL, VERDICT
+from results import FIT, HOSTILE, PICTURE, STAGES, TRIAL, VERDICT
 
 from nomagic import catalog
 from nomagic.__main__ import main

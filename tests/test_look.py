@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from pages import HOSTILE
 from PIL import Image
+from results import HOSTILE
 from torch import nn
 from torch.utils.data import Dataset
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from html import unescape
 
 import pytest
-from pages import FIT, HOSTILE, TRIAL, VERDICT
+from results import FIT, HOSTILE, TRIAL, VERDICT
 
 import nomagic as nm
 from nomagic.words import Cost, Finding, Form, Look, Place, Record, Section, Shown, Survey

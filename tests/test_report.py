@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 import pytest
-from pages import TRIAL
+from results import TRIAL
 from rich.cells import cell_len
 from rich.text import Text
 

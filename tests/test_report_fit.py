@@ -5,7 +5,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from pages import FIT, HOSTILE
+from results import FIT, HOSTILE
 from rich.cells import cell_len
 
 from nomagic.report import fit as report

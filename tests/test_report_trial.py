@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from pages import HOSTILE, TRIAL
+from results import HOSTILE, TRIAL
 
 from nomagic import catalog
 from nomagic.report import draw, figures, html

@@ -1,4 +1,4 @@
-"""Values for tests of pages: a trial and a fit as they come out, and a text that attacks."""
+"""Results for the tests of reports: a trial and a fit as they come out, and a text that attacks."""
 
 from nomagic.words import Fit, Picture, Series, Stage, Trial, Verdict
 
