@@ -21,11 +21,12 @@ $(READY): pyproject.toml
 	touch $@
 
 demo: env
-	$(BIN)/nomagic check --json digits.json examples/digits.py
-	$(BIN)/nomagic try digits batch-norm relu-after-maxpool --budget 90s --json try.json --recipe recipe.toml
+	$(BIN)/nomagic look digits --html nomagic-report/look.html
+	$(BIN)/nomagic check --html nomagic-report/check.html examples/digits.py
+	$(BIN)/nomagic try digits batch-norm relu-after-maxpool --budget 90s --html nomagic-report/try.html --recipe recipe.toml
 	$(BIN)/nomagic fit digits --budget 90s --out fit-digits
-	@echo "the same reports for machines: digits.json and try.json; what was proven to help: recipe.toml"
-	@echo "the model and its report: fit-digits/report.html"
+	@echo "to open in a browser: nomagic-report/look.html, check.html and try.html, and fit-digits/report.html;"
+	@echo "what was proven to help: recipe.toml; the model: fit-digits, e.g. $(BIN)/nomagic predict fit-digits digits"
 
 test: env
 	$(BIN)/pytest -q -n auto -m "not slow" $(TESTS)
