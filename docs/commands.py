@@ -23,6 +23,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,8 @@ WIDTH = 92
 
 FENCE = re.compile(
     r"(?:^<!-- run: (?P<marks>[^>]+?) -->\n)?"
-    r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$',
+    r'^(?P<indent> *)```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)'
+    r"^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
 GIVEN = re.compile(r"given (?P<name>\S+) as (?P<file>\S+)")
@@ -95,7 +97,7 @@ def blocks(page: Path) -> list[Block]:
             text.count("\n", 0, match.start()) + 1,
             match["language"],
             match["title"] or "",
-            match["text"],
+            textwrap.dedent(match["text"]),
             tuple(mark.strip() for mark in (match["marks"] or "").split(";") if mark),
         )
         for match in FENCE.finditer(text)

@@ -127,7 +127,7 @@ def test_marks_are_understood():
 
 def test_every_fence_says_what_it_is():
     for page in commands.PAGES:
-        opened = re.findall(r"^```(.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)[::2]
+        opened = re.findall(r"^ *```(.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)[::2]
         assert all(opened), page
 
 
