@@ -66,6 +66,7 @@ def test_a_setup_of_ones_own_is_fitted_saved_and_loaded(own: Path, tmp_path: Pat
     seen: list[str] = []
     fit = run.run(own, budget="60s", out=out, tell=lambda f: seen.append(f.phase), **QUICK)
     assert fit.ending == "finished"
+    assert fit.context["code"] == str(own)
     found = stages(fit)
     assert found["overfit"].numbers["chosen"] == "your network"
     assert {"data", "baselines", "overfit", "squeeze", "trust", "test"} <= set(found)

@@ -42,6 +42,14 @@ def test_lines_fit_and_the_story_is_whole(width: int):
         assert said in flat(text)
 
 
+def test_a_network_of_ones_own_is_used_with_its_code():
+    own = replace(FIT, context=FIT.context | {"code": "my setup.py"})
+    assert report.commands(own) == (
+        "nomagic predict 'out/my digits' DATA --setup 'my setup.py'",
+        "nomagic.load('out/my digits', 'my setup.py').predict(x)",
+    )
+
+
 def test_sentences_hang_beside_their_stage():
     lines = printed(FIT, 80).splitlines()
     at = next(place for place, line in enumerate(lines) if "overfit" in line)

@@ -202,7 +202,7 @@ def mlp(case: Case, clock: Clock) -> Predict:
         if random is None:
             return kind(random_state=case.seed)
         return kind(
-            HIDDEN[random.integers(len(HIDDEN))],
+            hidden_layer_sizes=HIDDEN[random.integers(len(HIDDEN))],
             alpha=10 ** random.uniform(-6, -1),
             learning_rate_init=10 ** random.uniform(-3.5, -2),
             batch_size=int(random.choice([32, 64, 128, 256])),

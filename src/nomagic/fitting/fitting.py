@@ -73,13 +73,17 @@ Tell = Callable[[Fit], None]
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What is run: from which stage anew, until which, without which; and for how long."""
+    """What is run: from which stage anew, until which, without which; and for how long.
+
+    ``source`` is what named the setup, such as ``"setup.py"``.
+    """
 
     seconds: float
     from_: str = ""
     until: str = ""
     skip: tuple[str, ...] = ()
     test: float = TEST
+    source: str = "setup.py"
 
 
 class Fitting:
@@ -235,9 +239,13 @@ class Fitting:
             seconds=spent,
             left=max(0.0, self.ask.seconds - spent),
             ending=ending,
-            context=_context(self.plan),
+            context=_context(self.plan) | self._code(),
             remarks=tuple(self.remarks),
         )
+
+    def _code(self) -> dict[str, str]:
+        """What holds the network, where it is the user's own: the saved model needs it, too."""
+        return {} if described.ours(self.base.model) else {"code": self.ask.source}
 
 
 def _score(tested: Stage) -> dict[str, float]:

@@ -118,7 +118,8 @@ def run(
         seed=seed,
     )
     stages = tuple(name.strip() for one in skip for name in one.split(",") if name.strip())
-    ask = Ask(seconds(budget), from_=from_, until=until, skip=stages, test=test)
+    source = str(setup) if isinstance(setup, (str, Path)) else "setup.py"
+    ask = Ask(seconds(budget), from_=from_, until=until, skip=stages, test=test, source=source)
     place = Path(out) if out else Path(f"fit-{found.name or 'model'}")
     return Fitting(found, place, ask, wish, tell).run()
 

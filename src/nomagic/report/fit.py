@@ -100,10 +100,12 @@ def headline(fit: Fit) -> Headline:
 
 
 def commands(fit: Fit) -> tuple[str, str]:
-    """How the model is used: from a shell, and from Python."""
+    """How the model is used, from a shell and from Python; with the code that holds its network."""
+    code = fit.context.get("code")
+    option, argument = (f" --setup {shlex.quote(code)}", f", {code!r}") if code else ("", "")
     return (
-        f"nomagic predict {shlex.quote(fit.directory)} DATA",
-        f"nomagic.load({fit.directory!r}).predict(x)",
+        f"nomagic predict {shlex.quote(fit.directory)} DATA{option}",
+        f"nomagic.load({fit.directory!r}{argument}).predict(x)",
     )
 
 
