@@ -44,7 +44,7 @@ Run = Callable[[Case], Stage]
 STAGES: dict[str, tuple[Run, float]] = {
     "data": (data.run, 1),
     "baselines": (baselines.run, 4),
-    "overfit": (overfit.run, 20),
+    "overfit": (overfit.run, 45),
     "regularise": (regularise.run, 25),
     "transfer": (transferring.run, 10),
     "tune": (tune.run, 15),
