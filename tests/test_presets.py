@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nomagic.datasets import data
+from nomagic.datasets import as_data, data
 from nomagic.described import describe, restore
 from nomagic.engine import choose, plain, stacked
 from nomagic.engine.plan import Plan
@@ -268,7 +268,21 @@ def test_waves_learn_steps_that_hidden_layers_miss() -> None:
             optimizer.step()
         losses[waves] = float(loss.detach())
     assert losses[16] < losses[0] / 2
-    assert Waves(3, 4, 5, 1.0)(torch.zeros(2, 3)).shape == (2, 18)
+    assert Waves([0, 1, 2], 4, 5, 1.0)(torch.zeros(2, 3)).shape == (2, 18)
+    assert Waves([0, 2], 4, 5, 1.0)(torch.zeros(2, 3)).shape == (2, 13)
+
+
+def test_columns_of_two_values_have_no_waves() -> None:
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(40, 3, generator=random)
+    x[:, 1] = (x[:, 1] > 0).float()
+    form = as_data((x, x[:, 0] > 0)).form
+    assert form.flags == (1,)
+    (waves,) = [one for one in TableMlp(8, 1)(form).modules() if isinstance(one, Waves)]
+    assert waves.columns == [0, 2]
+    flags = as_data(((x > 0).float(), x[:, 0] > 0)).form
+    assert flags.flags == (0, 1, 2)
+    assert TableMlp(8, 1)(flags)((x > 0).float()).shape == (40, 2)
 
 
 # -- ladders ---------------------------------------------------------------------------------------

@@ -201,7 +201,8 @@ class Form:
     ``shape`` is that of one input without the batch; ``outputs`` the numbers that the model returns
     for it (for each token, in a sequence): logits of the classes, one logit for yes or no, one
     for each label, or the targets of a regression. ``labels`` are the classes' names, where
-    known. ``tokens`` is the size of the vocabulary where the input is integers, else 0.
+    known. ``tokens`` is the size of the vocabulary where the input is integers, else 0. ``flags``
+    are the columns of a table that hold no more than two different numbers.
     """
 
     task: Task
@@ -209,6 +210,7 @@ class Form:
     outputs: int
     labels: tuple[str, ...] = ()
     tokens: int = 0
+    flags: tuple[int, ...] = ()
 
     @property
     def classes(self) -> int:

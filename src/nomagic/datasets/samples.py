@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nomagic.datasets.tables import Coding
 
 SCANNED = 10_000
-"""Items of a Dataset that are read at most to learn its classes or its vocabulary."""
+"""Samples that are read at most to learn classes, vocabulary or what columns hold."""
 
 
 class DataError(ValueError):
@@ -93,7 +93,15 @@ class Data:
             "binary": 1,
         }
         found = outputs.get(self.task) or max(1, y[0].numel())
-        return Form(self.task, tuple(x.shape[1:]), found, self.labels, tokens)
+        return Form(self.task, tuple(x.shape[1:]), found, self.labels, tokens, self._flags())
+
+    def _flags(self) -> tuple[int, ...]:
+        """The columns of a table with two numbers or one, as far as the first samples tell."""
+        x = self.x[:SCANNED] if isinstance(self.x, Tensor) else torch.zeros(0)
+        if x.ndim != 2 or not x.is_floating_point():
+            return ()
+        two = ((x == x.amin(0)) | (x == x.amax(0))).all(0)
+        return tuple(two.nonzero().flatten().tolist())
 
     def _classes(self) -> int:
         return int(self.y.max()) + 1 if self.y is not None and self.task == "classification" else 0

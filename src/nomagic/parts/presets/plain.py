@@ -86,7 +86,8 @@ class TableMlp:
     A column of text comes as columns of 0 and 1, so that the first layer's weights are the
     embeddings of its values, added up. Of each column, ``waves`` sines and cosines are given to a
     linear layer and ReLU of its own (Gorishniy et al. 2022): steps at certain values are then
-    easy to learn. ``spread`` is the deviation of their frequencies, for standardised columns.
+    easy to learn. A column of two values has none. ``spread`` is the deviation of their
+    frequencies, for standardised columns.
     """
 
     width: int = 128
@@ -102,24 +103,26 @@ class TableMlp:
         hidden = Mlp(self.width, self.depth, dropout=self.dropout).hidden
         first: list[nn.Module] = [_flat(form)]
         given = form.features
-        if self.waves:
-            first.append(Waves(given, self.waves, self.size, self.spread))
-            given *= 1 + self.size
+        numbers = sorted(set(range(given)) - set(form.flags))
+        if self.waves and numbers:
+            first.append(Waves(numbers, self.waves, self.size, self.spread))
+            given += len(numbers) * self.size
         return nn.Sequential(*first, *hidden(given), nn.Linear(self.width, form.outputs))
 
 
 class Waves(nn.Module):
-    """Each column, and ``size`` units on sines and cosines of it: (n, columns) to (n, more)."""
+    """All columns, and ``size`` units on sines and cosines of some: (n, all) to (n, more)."""
 
-    def __init__(self, columns: int, waves: int, size: int, spread: float) -> None:
+    def __init__(self, columns: list[int], waves: int, size: int, spread: float) -> None:
         super().__init__()
-        self.frequency = nn.Parameter(spread * torch.randn(columns, waves))
-        self.weight = nn.Parameter(torch.randn(columns, 2 * waves, size) / math.sqrt(2 * waves))
-        self.bias = nn.Parameter(torch.zeros(columns, size))
+        self.columns, count = columns, len(columns)
+        self.frequency = nn.Parameter(spread * torch.randn(count, waves))
+        self.weight = nn.Parameter(torch.randn(count, 2 * waves, size) / math.sqrt(2 * waves))
+        self.bias = nn.Parameter(torch.zeros(count, size))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The columns, followed by the units of all of them."""
-        angle = 2 * math.pi * self.frequency * x.unsqueeze(-1)
+        """The columns, followed by the units."""
+        angle = 2 * math.pi * self.frequency * x[..., self.columns].unsqueeze(-1)
         both = torch.cat((angle.sin(), angle.cos()), -1)
         units = torch.relu(torch.einsum("...cw,cws->...cs", both, self.weight) + self.bias)
         return torch.cat((x, units.flatten(-2)), -1)
