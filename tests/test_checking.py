@@ -212,6 +212,17 @@ def test_a_check_that_raises_is_said():
     assert "KeyError" in look.reason
 
 
+def test_times_that_cannot_be_drawn_cost_nothing_else():
+    watch = checking.Watch(Options(experiments=False))
+    watch.start()
+    train()
+    watch.stop()
+    watch.run.laps.rows = [None, None]  # type: ignore[list-item]
+    record = watch.judge((), checking.Ending())
+    assert record.steps >= 25
+    assert any(said.startswith("no picture of the time: AttributeError") for said in record.remarks)
+
+
 def test_the_users_function_modes_survive():
     class Mine(overrides.TorchFunctionMode):
         def __torch_function__(self, func, types, args=(), kwargs=None):

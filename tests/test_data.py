@@ -401,6 +401,9 @@ def test_a_file_that_cannot_be_read(tmp_path: Path):
     (tmp_path / "names.txt").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(DataError, match=r"names in .* cannot be read \(UnicodeDecodeError"):
         data("names", tmp_path)
+    (tmp_path / "mnist.npz").write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(DataError, match=r"mnist in .* cannot be read \(BadZipFile"):
+        data("mnist", tmp_path)
 
 
 def test_libraries_that_are_not_installed_are_named(

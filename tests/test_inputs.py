@@ -55,6 +55,10 @@ def test_arrays(tmp_path: Path):
     np.save(tmp_path / "e.npy", np.array([{}]), allow_pickle=True)
     with pytest.raises(DataError, match="without pickle"):
         inputs.read(tmp_path / "e.npy", fitted)
+    whole = (tmp_path / "c.npz").read_bytes()
+    (tmp_path / "f.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="cannot be read"):
+        inputs.read(tmp_path / "f.npz", fitted)
 
 
 def test_tables(tmp_path: Path):

@@ -1,5 +1,6 @@
 """A look at data: planted faults are found, clean data are not called faulty, bad input is told."""
 
+import gzip
 import importlib.util
 import json
 import os
@@ -185,6 +186,15 @@ def test_words_in_rows_of_a_table_stay_words():
     rows = ask("what the network is fed", (given, "grower")).numbers["first rows"]
     assert [row["kind"] for row in rows[:2]] == ["old", "new"]
     assert rows[0]["c0"] == "14.23"
+
+
+def test_copies_of_rows_are_shown_with_their_words():
+    given = table(kind=np.array(["old", "new"])[np.arange(178) % 2])
+    for values in given.values():
+        values[4] = values[2]
+    (gallery,) = ask("copies", (given, "grower")).galleries
+    assert [one.caption for one in gallery.exhibits] == ["row 2 (a) and row 4 (a)"]
+    assert "kind: old" in gallery.exhibits[0].text
 
 
 # -- broken samples -------------------------------------------------------------------------------
@@ -669,10 +679,10 @@ def test_a_class_of_one_sample_is_set_aside():
     ("name", "content", "said"),
     [
         ("x.npz", None, "cannot be read"),
-        ("x.csv", b"only\n1\n2\n", "its first line has 1 columns"),
+        ("x.csv", b"only\n1\n2\n", "its first line has 1 column"),
         ("x.csv", b"a,b\n1,2\n3\n", "row 1 has 1 cells, the header 2"),
         ("x.csv", b"a,a\n1,2\n3,4\n", "two columns are called 'a'"),
-        ("x.csv", b"a,b\n1,2\n", "it has 1 rows"),
+        ("x.csv", b"a,b\n1,2\n", "it has 1 row)"),
         ("x.csv", b"\xff\xfe,b\n1,2\n", "is no table"),
         ("x.doc", b"", "the kind of"),
     ],
@@ -687,6 +697,32 @@ def test_files_that_cannot_be_used_are_told(
         file.write_bytes(content)
     with pytest.raises((LookError, DataError), match=re.escape(said)):
         read(file)
+
+
+def test_damaged_files_are_told(tmp_path: Path):
+    np.savez(tmp_path / "whole.npz", x=X, y=Y)
+    whole = (tmp_path / "whole.npz").read_bytes()
+    packed = gzip.compress(b"a,b\n" + b"1,2\n" * 5_000, mtime=0)
+    damaged = {
+        "cut.npz": whole[: len(whole) // 2],
+        "changed.npz": whole[:4_000] + bytes(500) + whole[4_500:],
+        "text.npz": b"not a zip",
+        "cut.csv.gz": packed[: len(packed) // 2],
+        "changed.csv.gz": packed[:12] + b"\xff" * 12 + packed[24:],
+    }
+    for name, content in damaged.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(LookError, match=r"cannot be read|is no table") as told:
+            read(tmp_path / name)
+        assert "allow_pickle" not in str(told.value)
+
+
+def test_a_single_number_is_no_array_of_samples(tmp_path: Path):
+    np.save(tmp_path / "x.npy", np.float32(3))
+    with pytest.raises(DataError, match="x of x is a single ndarray; expected an array with one"):
+        read(tmp_path / "x.npy")
+    with pytest.raises(DataError, match="y of data is a single int"):
+        read((X, 1))
 
 
 def test_other_bad_input_is_told(tmp_path: Path):

@@ -124,6 +124,7 @@ class Watch:
             found, look = self._ask(practice)
             findings.extend(found)
             looks.append(replace(look, pictures=self._shown(practice, look, made)))
+        charts = (*drawn.charts(made), *self._times())
         clock = self.run.clock
         return Record(
             command=tuple(command),
@@ -135,12 +136,16 @@ class Watch:
             ending=ending,
             versions=versions(),
             remarks=(*self._remarks(), *self.remarks),
-            charts=(*drawn.charts(made), *self._times()),
+            charts=charts,
         )
 
     def _times(self) -> tuple[Picture, ...]:
         """Where the time went, if anything was trained."""
-        return tuple(curves.laps(self.run.laps.rows))
+        try:
+            return tuple(curves.laps(self.run.laps.rows))
+        except Exception as error:
+            self.remarks.append(f"no picture of the time: {type(error).__name__}: {error}")
+            return ()
 
     def _shown(self, practice: Practice, look: Look, made: drawn.Pictures) -> tuple[Picture, ...]:
         """The evidence that a practice was judged by."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nomagic.datasets import tables, targets
-from nomagic.datasets.samples import Data, DataError
+from nomagic.datasets.samples import UNREADABLE, Data, DataError
 
 CLOTHES = (
     "t-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
@@ -61,8 +61,7 @@ def fsdd(folder: Path) -> Data:
     Each has a peak of 1; longer ones are cut, shorter ones end in silence. The test are takes 0
     to 4.
     """
-    with np.load(folder / "fsdd.npz") as file:
-        kept = {name: file[name] for name in ("samples", "offsets", "digit", "speaker", "take")}
+    kept = _arrays(folder / "fsdd.npz")
     x = np.zeros((len(kept["digit"]), 1, SPOKEN), np.float32)
     for row, (start, end) in enumerate(itertools.pairwise(kept["offsets"].tolist())):
         wave = kept["samples"][start : min(end, start + SPOKEN)]
@@ -143,22 +142,27 @@ def official(train: int, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _images(folder: Path, name: str, labels: tuple[str, ...]) -> Data:
-    with np.load(folder / FILES[name][0]) as file:
-        x = np.concatenate([file["x_train"], file["x_test"]])[:, None]
-        y = np.concatenate([file["y_train"], file["y_test"]])
-        rows = official(len(file["y_train"]), len(y))
+    kept = _arrays(folder / FILES[name][0])
+    x = np.concatenate([kept["x_train"], kept["x_test"]])[:, None]
+    y = np.concatenate([kept["y_train"], kept["y_test"]])
+    rows = official(len(kept["y_train"]), len(y))
     classes = torch.from_numpy(y).long()
     return Data(name, torch.from_numpy(x), classes, "classification", labels, test_rows=rows)
 
 
 def _photos(file: Path) -> tuple[Tensor, Tensor]:
     """Photos that are stored as differences along both sides, red and blue less green."""
-    with np.load(file) as kept:
-        x = kept["d"].cumsum(2, dtype=np.uint8).cumsum(3, dtype=np.uint8)
-        y = kept["y"].astype(np.int64)
+    kept = _arrays(file)
+    x = kept["d"].cumsum(2, dtype=np.uint8).cumsum(3, dtype=np.uint8)
+    y = kept["y"].astype(np.int64)
     x[0] += x[1]
     x[2] += x[1]
     return torch.from_numpy(np.ascontiguousarray(x.transpose(1, 0, 2, 3))), torch.from_numpy(y)
+
+
+def _arrays(file: Path) -> dict[str, np.ndarray[Any, Any]]:
+    with file.open("rb") as opened:
+        return dict(np.load(opened, allow_pickle=False))
 
 
 def _csv(file: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -218,7 +222,7 @@ def load(name: str, folder: Path) -> Data:
     """
     try:
         return LOADERS[name](folder)
-    except (OSError, ValueError, KeyError, StopIteration) as error:
+    except (*UNREADABLE, KeyError, StopIteration) as error:
         raise DataError(
             f"the files of {name} in {folder} cannot be read ({type(error).__name__}: {error}); "
             f"expected {', '.join(FILES[name])}: copy them again"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import torch
 from torch import Tensor
@@ -22,6 +24,16 @@ SCANNED = 10_000
 
 class DataError(ValueError):
     """Data that cannot be used: says what came, what was expected and what to do."""
+
+
+UNREADABLE = (OSError, EOFError, ValueError, BadZipFile, zlib.error)
+"""What numpy and the standard library raise for files of data that are damaged or no such."""
+
+
+def unreadable(error: Exception) -> str:
+    """Why a file of arrays cannot be read, without numpy's advice to unpickle it."""
+    pickled = "pickle" in str(error)
+    return "it is damaged, or holds objects in place of numbers" if pickled else str(error)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from nomagic.datasets import builtin, data
-from nomagic.datasets.samples import DataError
+from nomagic.datasets.samples import UNREADABLE, DataError, unreadable
 from nomagic.datasets.tables import read_csv
 from nomagic.fitting.fitted import Array, Fitted, Prediction, Span
 from nomagic.words import Form
@@ -87,18 +87,19 @@ def _builtin(name: str) -> Inputs:
 def _arrays(files: Sequence[Path], _: Fitted) -> Inputs:
     (file,) = files
     try:
-        found = np.load(file, allow_pickle=False)
-    except ValueError as error:
+        with file.open("rb") as opened:
+            found = np.load(opened, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                return Inputs(found)
+            names = list(found.files)
+            if "x" in names or len(names) == 1:
+                return Inputs(found["x" if "x" in names else names[0]])
+    except UNREADABLE as error:
         raise DataError(
-            f"{file} cannot be read ({error}); expected an array of numbers, saved without pickle"
+            f"{file} cannot be read ({unreadable(error)}); expected an array of numbers, saved "
+            "without pickle"
         ) from error
-    if isinstance(found, np.ndarray):
-        return Inputs(found)
-    with found:
-        names = list(found.files)
-        if "x" not in names and len(names) != 1:
-            raise DataError(f"{file} holds {', '.join(names)}; expected an array called x")
-        return Inputs(found["x" if "x" in names else names[0]])
+    raise DataError(f"{file} holds {', '.join(names)}; expected an array called x")
 
 
 def _table(files: Sequence[Path], fitted: Fitted) -> Inputs:

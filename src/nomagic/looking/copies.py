@@ -22,7 +22,7 @@ from torch import Tensor
 
 from nomagic.looking import facts
 from nomagic.looking.study import Study
-from nomagic.looking.subject import Subject
+from nomagic.looking.subject import Subject, listed
 from nomagic.parts.presets.kinds import kind
 from nomagic.practices.data.no_duplicates import FEW, LEAK, NARROW, ROWS, SOME, WITHIN
 from nomagic.probes.samples import SURE, bits
@@ -302,7 +302,8 @@ def _stored(subject: Subject, group: tuple[int, ...]) -> Exhibit:
 
     x = subject.given.data.batch(torch.tensor(group[:1]))[0][0]
     more = f" and {len(group) - 3} more" if len(group) > 3 else ""
-    return exhibit(
-        x, subject.given.data.form, _told(subject, group) + more, subject.given.columns,
-        rate=subject.given.rate,
-    )  # fmt: skip
+    caption = _told(subject, group) + more
+    if subject.table:
+        values = x.flatten().tolist()
+        return listed(subject.named(values, values), caption)
+    return exhibit(x, subject.given.data.form, caption, rate=subject.given.rate)

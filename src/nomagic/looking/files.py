@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from nomagic.config import nearest
+from nomagic.datasets.samples import UNREADABLE, unreadable
 from nomagic.datasets.tables import MISSING
 from nomagic.fitting.inputs import IMAGES, waveform
 from nomagic.looking.subject import Broken, LookError, chosen
+from nomagic.report.lines import count
 from nomagic.words import Finding
 
 Array = np.ndarray[Any, Any]
@@ -78,11 +80,13 @@ def arrays(file: Path) -> Arrays:
             "images or wavs"
         )
     try:
-        found = np.load(file, allow_pickle=False)
-        held = {"x": found} if isinstance(found, np.ndarray) else dict(found)
-    except (ValueError, OSError, EOFError) as error:
+        with file.open("rb") as opened:
+            found = np.load(opened, allow_pickle=False)
+            held = {"x": found} if isinstance(found, np.ndarray) else dict(found)
+    except UNREADABLE as error:
         raise LookError(
-            f"{file} cannot be read ({error}); expected arrays of numbers, saved without pickle"
+            f"{file} cannot be read ({unreadable(error)}); expected arrays of numbers, saved "
+            "without pickle"
         ) from error
     if len(held) == 1:
         held = {"x": next(iter(held.values()))}
@@ -294,9 +298,10 @@ def table(file: Path, target: str | None) -> tuple[dict[str, Array], str, tuple[
         opener: Any = gzip.open if file.suffix == ".gz" else open
         with opener(file, "rt", encoding="utf-8-sig", newline="") as opened:
             columns, more = _columns(opened)
-    except (OSError, EOFError, ValueError, csv.Error, UnicodeDecodeError) as error:
+    except (*UNREADABLE, csv.Error) as error:
         raise LookError(
-            f"{file} is no table ({error}); expected a header and rows of its length"
+            f"{file} is no table ({error}); expected text in UTF-8: a header of two columns or "
+            "more, and rows of as many cells"
         ) from error
     remarks = [f"only the first {ROWS:,} rows are read"] if more else []
     if target is not None and target not in columns:
@@ -315,7 +320,7 @@ def _columns(lines: Any) -> tuple[dict[str, Array], bool]:
     mark = max(",;\t|", key=first.count)
     header = next(csv.reader([first], delimiter=mark), [])
     if len(header) < 2:
-        raise ValueError(f"its first line has {len(header)} columns")
+        raise ValueError(f"its first line has {count(len(header), 'column')}")
     if len(set(header)) < len(header):
         twice = next(name for name, count in Counter(header).items() if count > 1)
         raise ValueError(f"two columns are called {twice!r}")
@@ -327,7 +332,7 @@ def _columns(lines: Any) -> tuple[dict[str, Array], bool]:
         if row:
             rows.append(row)
     if len(rows) < 2:
-        raise ValueError(f"it has {len(rows)} rows")
+        raise ValueError(f"it has {count(len(rows), 'row')}")
     whole = zip(header, zip(*rows, strict=True), strict=True)
     return {name: np.array(column) for name, column in whole}, next(reader, None) is not None
 

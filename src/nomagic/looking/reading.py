@@ -167,6 +167,7 @@ def _pair(x: Any, y: Any, name: str) -> Given:
 
 def _from_files(found: files.Arrays) -> Given:
     """Arrays by part, together, without the rows that cannot be used."""
+    _refuse_single(found)
     x, y = _joined([x for x, _ in found.parts.values()]), None
     if all(y is not None for _, y in found.parts.values()):
         y = _joined([y for _, y in found.parts.values()])
@@ -197,6 +198,16 @@ def _from_files(found: files.Arrays) -> Given:
         rate=found.rate,
         total=len(rows) if found.total == 0 else found.total,
     )
+
+
+def _refuse_single(found: files.Arrays) -> None:
+    for pair in found.parts.values():
+        for side, array in zip("xy", pair, strict=True):
+            if array is not None and np.ndim(array) == 0:
+                raise DataError(
+                    f"{side} of {found.name} is a single {type(array).__name__}; expected an array "
+                    "with one row for each sample"
+                )
 
 
 def _numbered(found: files.Arrays) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -142,11 +143,15 @@ class Subject:
     def row(self, place: int, raw: bool = False) -> dict[str, str]:
         """A row of a table by column: words as words, numbers as they lie and as they are fed."""
         lies, fed = (x[place].flatten().tolist() for x in (self.x, self.fed))
+        return self.named(lies, lies if raw or len(fed) != len(lies) else fed)
+
+    def named(self, lies: list[float], fed: list[float]) -> dict[str, str]:
+        """The numbers of a row by column, words as words."""
         coding = self.given.data.coding
         if coding is None or len(lies) != len(coding.names):
             names = self.given.columns or tuple(map(str, range(1, len(lies) + 1)))
-            pairs = zip(names, lies, fed if len(fed) == len(lies) else lies, strict=False)
-            return {name: _number(one, one if raw else other) for name, one, other in pairs}
+            pairs = zip(names, lies, fed, strict=False)
+            return {name: _number(one, other) for name, one, other in pairs}
         told: dict[str, str] = {}
         at = 0
         for column in coding.columns:
@@ -155,7 +160,7 @@ class Subject:
                 part = lies[at : at + width]
                 told[column.name] = column.values[part.index(max(part))] if max(part) else "another"
             else:
-                told[column.name] = _number(lies[at], lies[at] if raw else fed[at])
+                told[column.name] = _number(lies[at], fed[at])
             at += width
         return told
 
@@ -163,10 +168,7 @@ class Subject:
         """A sample as people see, hear or read it; ``raw`` as it lies, before any step."""
         x = self.x[place] if raw else self.fed[place]
         if self.table:
-            told = self.row(place, raw)
-            lines = [f"{name}: {value}" for name, value in list(told.items())[:COLUMNS]]
-            more = [f"and {len(told) - COLUMNS} more"] if len(told) > COLUMNS else []
-            return Exhibit(self.caption(place, *said), "text", text="\n".join(lines + more))
+            return listed(self.row(place, raw), self.caption(place, *said))
         return exhibits.exhibit(
             x,
             self.form,
@@ -186,6 +188,13 @@ class Subject:
     def gallery(self, title: str, says: str, places: Iterable[tuple[int, str]]) -> Gallery:
         """Some samples, each with what is to be said of it."""
         return Gallery(title, says, tuple(self.show(place, said) for place, said in places))
+
+
+def listed(row: Mapping[str, str], caption: str) -> Exhibit:
+    """A row of a table by column, one a line."""
+    lines = [f"{name}: {value}" for name, value in islice(row.items(), COLUMNS)]
+    more = [f"and {len(row) - COLUMNS} more"] if len(row) > COLUMNS else []
+    return Exhibit(caption, "text", text="\n".join(lines + more))
 
 
 def _number(lies: float, fed: float) -> str:
