@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from nomagic.report import draw
-from nomagic.report.draw import PictureError, spark, svg, tick
+from nomagic.report.draw import PictureError, svg, tick
 from nomagic.words import Picture, Series
 
 STEPS = tuple(float(step) for step in range(1, 41))
@@ -227,13 +227,6 @@ def test_what_the_user_has_set_stays():
 )
 def test_ticks(value: float, said: str):
     assert tick(value) == said
-
-
-def test_sparks():
-    assert spark((0.0, 1.0, 2.0, math.nan)) == "▁▅█"
-    assert spark((0.0, 7.0), ascii_only=True) == "_#"
-    assert spark((3.0, 3.0)) == "▁▁"
-    assert spark(()) == ""
 
 
 # -- maps -----------------------------------------------------------------------------------------

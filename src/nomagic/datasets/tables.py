@@ -51,7 +51,7 @@ class Column:
         Raises:
             DataError: there is text where numbers are expected, infinity, or no column of values.
         """
-        missing = _missing(_flat(self.name, values))
+        missing = is_missing(_flat(self.name, values))
         if self.values:
             return self._chosen(np.where(missing, MARK, values.astype(str)))
         numbers = np.where(missing, self.median, _numbers(self.name, values, missing))
@@ -126,7 +126,7 @@ def coded(frame: Any, target: str) -> tuple[Array, Array, Coding, tuple[str, ...
 
 
 def _targets(name: str, y: Array) -> Array:
-    missing = _missing(y)
+    missing = is_missing(y)
     if missing.any():
         rows = ", ".join(map(str, np.flatnonzero(missing)[:5]))
         raise DataError(
@@ -141,7 +141,7 @@ def _targets(name: str, y: Array) -> Array:
 
 def _learnt(name: str, values: Array) -> tuple[Column, str]:
     """How one column becomes numbers, and a remark unless it stays as it is."""
-    missing = _missing(_flat(name, values))
+    missing = is_missing(_flat(name, values))
     if missing.all():
         raise DataError(f"column {name!r} has no values; expected some: drop it")
     try:
@@ -164,7 +164,8 @@ def _flat(name: str, values: Array) -> Array:
     return values
 
 
-def _missing(values: Array) -> Array:
+def is_missing(values: Array) -> Array:
+    """Where a column has no value (n,)."""
     if values.dtype.kind in "biu":
         return np.zeros(len(values), bool)
     if values.dtype.kind == "f":

@@ -18,7 +18,7 @@ import numpy as np
 
 from nomagic.config import nearest
 from nomagic.datasets.samples import UNREADABLE, unreadable
-from nomagic.datasets.tables import MISSING
+from nomagic.datasets.tables import is_missing
 from nomagic.fitting.inputs import IMAGES, waveform
 from nomagic.looking.subject import Broken, LookError, chosen
 from nomagic.report.lines import count
@@ -340,7 +340,7 @@ def _columns(lines: Any) -> tuple[dict[str, Array], bool]:
 def numbers(values: Array) -> Array:
     """A column of text as whole numbers, as floats with NaN for what is missing, or as it is."""
     values = np.char.strip(values) if values.dtype.kind == "U" else values
-    lacking = missing(values)
+    lacking = is_missing(values)
     try:
         found = np.where(lacking, "nan", values).astype(np.float64)
     except (ValueError, TypeError):
@@ -352,15 +352,6 @@ def numbers(values: Array) -> Array:
     )
     written = whole and not any("." in text for text in values[:100].tolist())
     return found.astype(np.int64) if written else found
-
-
-def missing(values: Array) -> Array:
-    """Where a column has no value."""
-    if values.dtype.kind in "biu":
-        return np.zeros(len(values), bool)
-    if values.dtype.kind == "f":
-        return np.isnan(values)
-    return np.isin(values.astype(str), MISSING)
 
 
 def _guessed(columns: Mapping[str, Array]) -> str:

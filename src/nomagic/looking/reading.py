@@ -411,7 +411,7 @@ def _frame(frame: Mapping[str, Any], target: str, name: str) -> Given:
 
 
 def _good_rows(columns: Mapping[str, Array], target: str) -> tuple[Array, tuple[Broken, ...]]:
-    missing = files.missing(columns[target])
+    missing = tables.is_missing(columns[target])
     endless = np.zeros(len(missing), bool)
     where: list[str] = []
     for name, values in columns.items():

@@ -48,8 +48,6 @@ SIDEWAYS = 44
 DASHES: tuple[LineStyleType, ...] = ("-", "--", "-.", ":", (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
 SHADES = (0.85, 0.4, 0.65, 0.2, 0.75, 0.3)
-BLOCKS = "▁▂▃▄▅▆▇█"
-ASCII = "_.-=+*%#"
 
 
 class PictureError(ValueError):
@@ -73,15 +71,6 @@ def svg(picture: Picture, key: str = "") -> str:
         figure.savefig(stream, format="svg", metadata={"Date": None})
     title, desc = shown(picture.title, 200), shown(picture.says, 1000)
     return inline(stream.getvalue(), title, desc, PAINT, key)
-
-
-def spark(values: Sequence[float], ascii_only: bool = False) -> str:
-    """Draw a line of numbers as a line of text; what is not finite is left out."""
-    finite = [value for value in values if math.isfinite(value)]
-    low, high = min(finite, default=0.0), max(finite, default=0.0)
-    blocks = ASCII if ascii_only else BLOCKS
-    scale = (len(blocks) - 1) / (high - low) if high > low else 0.0
-    return "".join(blocks[round((value - low) * scale)] for value in finite)
 
 
 # -- the sheet: which way things lie --------------------------------------------------------------
