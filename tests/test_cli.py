@@ -375,7 +375,7 @@ def test_a_page_that_we_cannot_make_spoils_nothing(engine: Engine):
     engine.record = replace(RECORD, looks=(odd,), ending=Ending("exit", 5))
     result = call("check", "train.py")
     assert result.exit_code == 5
-    assert "nomagic: no page: " in result.stderr
+    assert "nomagic: cannot make nomagic-report/index.html: " in result.stderr
     assert "3 steps watched" in result.stderr
 
 

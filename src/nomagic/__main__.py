@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -456,17 +457,15 @@ def _keep_look(survey: Survey, html_file: Path | None, json_file: Path | None) -
     from nomagic.report import html
     from nomagic.report import survey as surveys
 
-    written: list[str] = []
-    try:
-        if html_file:
-            html.write(html.look(survey, catalog.load(), __version__), html_file)
-            written.append(f"report: {html_file}")
-        if json_file:
-            surveys.write(survey, __version__, json_file)
-            written.append(f"report: {json_file}")
-    except OSError as error:
-        click.echo(f"nomagic: cannot write {error.filename}: {error.strerror}", err=True)
-    return ", ".join(written)
+    wanted = (
+        (html_file, lambda file: html.write(html.look(survey, catalog.load(), __version__), file)),
+        (json_file, lambda file: surveys.write(survey, __version__, file)),
+    )
+    return _told([file for file, write in wanted if file and _wrote(file, partial(write, file))])
+
+
+def _told(written: Iterable[Path]) -> str:
+    return ", ".join(f"report: {file}" for file in written)
 
 
 def _asked(what: str, run: Callable[[], T], errors: tuple[type[Exception], ...]) -> T:
@@ -484,12 +483,9 @@ def _keep_fit(found: Fit, html_file: Path | None) -> str:
     from nomagic.report import html
 
     file = html_file or Path(found.directory) / "report.html"
-    try:
-        html.write(html.fit(found, __version__), file)
-    except OSError as error:
-        click.echo(f"nomagic: cannot write {file}: {error.strerror}", err=True)
-        return ""
-    return f"report: {file}"
+    return _told(
+        [file] if _wrote(file, lambda: html.write(html.fit(found, __version__), file)) else []
+    )
 
 
 def _keep(trial: Trial, recipe: Path, json_file: Path | None, html_file: Path | None) -> str:
@@ -511,13 +507,20 @@ def _keep(trial: Trial, recipe: Path, json_file: Path | None, html_file: Path | 
 
 
 def _wrote(file: Path, write: Callable[[], None]) -> bool:
-    """Write a file; what fails is said, and the run goes on."""
+    """Write a file; what fails is said, and the run goes on: a fault of ours in a page may cost
+    neither the script's own ending nor what was found.
+    """
     try:
-        write()
+        with warnings.catch_warnings():  # the script may have made errors of them
+            warnings.simplefilter("ignore")
+            write()
     except OSError as error:
         click.echo(f"nomagic: cannot write {file}: {error.strerror or error}", err=True)
-        return False
-    return True
+    except Exception as error:
+        click.echo(f"nomagic: cannot make {file}: {type(error).__name__}: {error}", err=True)
+    else:
+        return True
+    return False
 
 
 def _write(record: Record, file: Path, folder: Path) -> bool:
@@ -527,19 +530,12 @@ def _write(record: Record, file: Path, folder: Path) -> bool:
 
 
 def _write_page(record: Record, file: Path, folder: Path) -> bool:
-    """Write the page of a run; no fault of ours in it may cost the script's own ending."""
     from nomagic.report import html
 
-    def write() -> None:
-        html.write(html.check(record, catalog.load(), __version__, folder), folder / file)
-
-    try:
-        with warnings.catch_warnings():  # the script may have made errors of them
-            warnings.simplefilter("ignore")
-            return _wrote(file, write)
-    except Exception as error:
-        click.echo(f"nomagic: no page: {type(error).__name__}: {error}", err=True)
-        return False
+    return _wrote(
+        file,
+        lambda: html.write(html.check(record, catalog.load(), __version__, folder), folder / file),
+    )
 
 
 def _code(record: Record, fail_on: str | None) -> int:
