@@ -32,8 +32,9 @@ KINDS = pytest.mark.parametrize("kind", ["check", "trial", "fit"])
 PHONE = {"width": 390, "height": 800}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """Chromium for these tests; its event loop must be over before others start one."""
     sandbox = [] if os.geteuid() else ["--no-sandbox"]
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=sandbox)
