@@ -21,6 +21,7 @@ $(READY): pyproject.toml
 	touch $@
 
 demo: env
+	@mkdir -p nomagic-report
 	$(BIN)/nomagic look digits --html nomagic-report/look.html
 	$(BIN)/nomagic check --html nomagic-report/check.html examples/digits.py
 	$(BIN)/nomagic try digits batch-norm relu-after-maxpool --budget 90s --html nomagic-report/try.html --recipe recipe.toml
