@@ -15,7 +15,7 @@ from nomagic.datasets import as_data, data
 from nomagic.described import describe, restore
 from nomagic.engine import choose, plain, stacked
 from nomagic.engine.plan import Plan
-from nomagic.parts.presets import choice, defaults, ladder, one_cycle, small
+from nomagic.parts.presets import choice, defaults, ladder, one_cycle, quick, small
 from nomagic.parts.presets.images import Fire, FireNet, ResidualCnn, SeparableCnn
 from nomagic.parts.presets.kinds import UnfitError, kind
 from nomagic.parts.presets.plain import Linear, Mlp, TableMlp, Waves
@@ -307,14 +307,19 @@ def test_a_ladder_starts_with_a_linear_rung_and_grows(form: Form) -> None:
     assert isinstance(rungs[0].model, Linear)
     assert 5 <= len(rungs) <= 8
     assert len({rung.name for rung in rungs}) == len(rungs)
-    small_image = isinstance(rungs[1].model, Mlp) and len(form.shape) == 3
-    sizes = [size(rung.model, form) for rung in rungs[1 + small_image :]]
+    sizes = [size(rung.model, form) for rung in rungs[1:]]
     assert sizes == sorted(set(sizes))
-    assert small_image == (form.shape in ((1, 8, 8), (1, 28, 28)))
     x = inputs(form, 2)
     for rung in rungs:
         assert rung.model(form).eval()(x).shape[-1] == form.outputs
         assert restore(describe(rung.model)) == rung.model
+
+
+def test_small_images_have_a_quick_network() -> None:
+    (rung,) = quick(Form("classification", (1, 28, 28), 10))
+    assert rung.model == Mlp(256, 2)
+    assert not quick(Form("classification", (3, 96, 96), 2))
+    assert not quick(Form("regression", (8,), 1))
 
 
 @pytest.mark.parametrize("form", FORMS, ids=named)

@@ -24,7 +24,7 @@ from nomagic.fitting.case import Case, FitError, affordable
 from nomagic.fitting.diagnosis import Diagnosis, diagnose
 from nomagic.fitting.stages import squeeze
 from nomagic.fitting.stages.baselines import told
-from nomagic.parts.presets import Rung, defaults, ladder
+from nomagic.parts.presets import Rung, defaults, ladder, quick
 from nomagic.words import Picture, Series, Setup, Stage
 
 MEMBERS = 2
@@ -75,7 +75,7 @@ def run(case: Case) -> Stage:
     steps, left = _heart(case, rungs[-1 if len(rungs) == 1 else 1])
     untried = case.ledger.decide("overfit.untried", lambda: _untried(case, rungs))
     if untried is not None:
-        return _taken(case, rungs[untried], steps, left)
+        return _taken(case, _ready(case, rungs)[untried][1], steps, left)
     climbed = list(_climb(case, rungs))
     if not climbed:
         raise FitError("no network could be trained: the loss was not finite in the first epoch")
@@ -121,16 +121,23 @@ def setup_of(case: Case, rung: Rung) -> Setup:
 
 def _untried(case: Case, rungs: Sequence[Rung]) -> int | None:
     """Where there is no time to compare networks, the largest that can be trained well enough in
-    what is left; None where there is time.
+    what is left, or a quick one; None where there is time.
     """
     if len(rungs) == 1 or _least(case, rungs[1], 1) < case.seconds:
         return None
-    for number in range(2, len(rungs)):
-        plan = Plan(setup_of(case, rungs[number]), case.data)
-        epoch = case.pace(f"overfit.{number}", plan).epoch / MEMBERS
+    ready = _ready(case, rungs)
+    for place, (name, rung) in enumerate(ready[1:]):
+        plan = Plan(setup_of(case, rung), case.data)
+        epoch = case.pace(name, plan).epoch / MEMBERS
         if epoch * ENOUGH * plan.setup.epochs > case.left / 2:
-            return number - 1
-    return len(rungs) - 1
+            return place
+    return len(ready) - 1
+
+
+def _ready(case: Case, rungs: Sequence[Rung]) -> list[tuple[str, Rung]]:
+    """What may be taken without a comparison, the quickest first, by the name of its pace."""
+    first = [("overfit.quick", rung) for rung in quick(case.data.form)]
+    return [*first, *((f"overfit.{n}", rung) for n, rung in enumerate(rungs) if n)]
 
 
 def _least(case: Case, rung: Rung, number: int) -> float:
