@@ -274,3 +274,20 @@ def test_with_little_time_a_network_is_taken_untried(tmp_path: Path) -> None:
     assert found.numbers["rungs"] == []
     assert "no time to compare" in found.says[1]
     assert "model" in found.change
+
+
+def test_an_unknown_export_is_told_before_anything_is_trained(own: Path, tmp_path: Path) -> None:
+    with pytest.raises(FitError, match="'coreml' is not known; it is one of onnx, torch, int8"):
+        run.run(own, budget="20s", out=tmp_path / "out", export=("coreml",))
+
+
+@pytest.mark.slow
+def test_a_fit_is_exported_and_kept_in_8_bits(own: Path, tmp_path: Path) -> None:
+    out, skip = tmp_path / "out", ("regularise", "tune", "transfer", "growth", "shrink")
+    fit = run.run(own, budget="20s", out=out, members=2, skip=skip, export=("onnx", "int8"))
+    whole, small = fit.remarks[-2:]
+    assert "model.onnx: equal on" in whole
+    assert "model.int8.pt2" in small
+    assert "accuracy loses" in small
+    assert (out / "model.onnx").stat().st_size > 1_000
+    assert (out / "model.int8.pt2").stat().st_size > 1_000

@@ -69,7 +69,7 @@ def test_intervals_hold_the_gain():
 def test_intervals_hold_as_often_as_they_say(
     true: tuple[float, float, float], noise: float, seeds: int
 ):
-    assert covered(true, noise, seeds, trials=200) >= 0.91
+    assert covered(true, noise, seeds, trials=1_000) >= 0.91
 
 
 def test_flat_errors_say_that_data_will_not_help():

@@ -289,6 +289,7 @@ def test_columns_of_two_values_have_no_waves() -> None:
 
 FORMS = [
     numbers((1, 8, 8), 10),
+    numbers((1, 28, 28), 10),
     numbers((3, 96, 96), 2),
     numbers((1, 4_096), 10),
     numbers((3, 128), 6),
@@ -313,6 +314,22 @@ def test_a_ladder_starts_with_a_linear_rung_and_grows(form: Form) -> None:
     for rung in rungs:
         assert rung.model(form).eval()(x).shape[-1] == form.outputs
         assert restore(describe(rung.model)) == rung.model
+
+
+@pytest.mark.parametrize("side", [24, 25, 32, 100])
+def test_a_stem_skips_every_second_pixel(side: int) -> None:
+    form = numbers((3, side, side), 10)
+    model = ResidualCnn((4, 8, 8), stem=2)(form).eval()
+    found = model[0](torch.zeros(1, 3, side, side))
+    assert found.shape[-2:] == ((side + 1) // 2,) * 2
+    assert model(torch.zeros(2, 3, side, side)).shape == (2, 10)
+
+
+def test_images_of_some_size_begin_with_strided_networks() -> None:
+    names = [rung.name for rung in ladder(Form("classification", (1, 28, 28), 10))]
+    assert names[1].startswith("strided")
+    assert "residual" in names[-1]
+    assert not any("strided" in rung.name for rung in ladder(numbers((1, 8, 8), 10)))
 
 
 def test_small_images_have_a_quick_network() -> None:

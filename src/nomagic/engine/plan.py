@@ -110,16 +110,34 @@ class Plan:
     def part(self, seed: int) -> Part:
         """The split of a seed, and the input steps fitted on its training part."""
         if seed not in self._parts:
-            train, held = self._split(seed)
-            fitted: list[tuple[Tensor, ...]] = []
-            if self.setup.inputs:
-                x = self._cast(self.data.batch(train[:FITTED])[0])
-                for step in self.setup.inputs:
-                    values = tuple(step.fit(x))
-                    x = step.use(x, *values)
-                    fitted.append(values)
-            self._parts[seed] = Part(train, held, tuple(fitted))
+            self._parts[seed] = self._shared(seed) or self._part(seed)
         return self._parts[seed]
+
+    def _shared(self, seed: int) -> Part | None:
+        """The part that a plan with the same data, split and input steps has made before; a plan
+        of another kind may split otherwise.
+        """
+        setup = self.setup
+        if setup.groups is not None or type(self) is not Plan:
+            return None
+        known = _PARTS.setdefault(self.data, {})
+        where = (seed, setup.split, setup.held_out, setup.inputs, self.device, self.dtype)
+        if where not in known:
+            while len(known) >= SHARED:
+                del known[next(iter(known))]
+            known[where] = self._part(seed)
+        return known[where]
+
+    def _part(self, seed: int) -> Part:
+        train, held = self._split(seed)
+        fitted: list[tuple[Tensor, ...]] = []
+        if self.setup.inputs:
+            x = self._cast(self.data.batch(train[:FITTED])[0])
+            for step in self.setup.inputs:
+                values = tuple(step.fit(x))
+                x = step.use(x, *values)
+                fitted.append(values)
+        return Part(train, held, tuple(fitted))
 
     def ready(self, seeds: Iterable[int]) -> None:
         """Read, convert and split once, so that processes that are forked need not."""
@@ -350,6 +368,9 @@ FITTED = 20_000
 """Training inputs on which input steps are fitted."""
 KEPT = 1 << 30
 """Bytes of inputs that are kept as the network takes them; larger data are converted by batch."""
+SHARED = 8
+"""Parts of the same data that plans share, at most."""
+_PARTS: WeakKeyDictionary[Data, dict[Any, Part]] = WeakKeyDictionary()
 _KEPT: WeakKeyDictionary[Data, dict[Any, tuple[Tensor, Tensor]]] = WeakKeyDictionary()
 FUSABLE = (torch.optim.Adam, torch.optim.AdamW)
 """Optimizers whose fused step computes the same; they take dense gradients only."""

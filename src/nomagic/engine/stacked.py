@@ -215,10 +215,15 @@ def _clip(parameters: dict[str, Tensor], limit: float) -> None:
 @torch.no_grad()
 def outputs_of(plan: Plan, stack: Stack) -> tuple[Tensor, Tensor]:
     """Outputs and targets of each member's held-out part: (members, samples, …)."""
+    return outputs_for(plan, stack, _held(plan, stack))
+
+
+def _held(plan: Plan, stack: Stack) -> Tensor:
+    """Each member's held-out rows (members, n)."""
     held = [plan.part(member.seed).held for member in stack.members]
     if len({len(rows) for rows in held}) > 1:
         raise NotStackableError("the held-out parts differ in size")
-    return outputs_for(plan, stack, torch.stack(held))
+    return torch.stack(held)
 
 
 @torch.no_grad()
@@ -316,6 +321,10 @@ def _conclude(
     ]
 
 
+TRIED = 16
+"""Held-out samples that two members are tried on."""
+
+
 def reason_against(plan: Plan) -> str:
     """Why the setup cannot be trained stacked; empty if two members took a step of it."""
     try:
@@ -323,7 +332,7 @@ def reason_against(plan: Plan) -> str:
             members = plan.members([0, 1])
             run = Running(plan, build(plan, members))
             run.step(torch.stack([plan.batches(member, 0)[0] for member in members]))
-            outputs_of(plan, run.stack)
+            outputs_for(plan, run.stack, _held(plan, run.stack)[:, :TRIED])
     except NotStackableError as error:
         return str(error)
     except Exception as error:

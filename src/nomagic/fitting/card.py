@@ -32,8 +32,6 @@ def text(fitted: Fitted, size: int) -> str:
 
 def _what(fitted: Fitted, size: int) -> Iterator[str]:
     setup, form, facts = fitted.setup, fitted.form, fitted.facts
-    count = len(fitted.networks)
-    made = _function(setup.model)
     yield f"# {setup.name or facts.data or 'A model'}"
     yield ""
     yield (
@@ -41,7 +39,7 @@ def _what(fitted: Fitted, size: int) -> Iterator[str]:
         f"{ANSWERS[form.task].format(form.outputs)}."
     )
     yield ""
-    yield f"- model: {made}" + (f", mean of {count} networks" if count > 1 else "")
+    yield from _members(fitted)
     yield f"- size: {fitted.parameters:,} weights, {size:,} bytes"
     if facts.data:
         seen = f", {facts.trained:,} samples to learn from" if facts.trained else ""
@@ -59,6 +57,16 @@ def _what(fitted: Fitted, size: int) -> Iterator[str]:
         yield f"- trick: {step.arm}, {step.verdict.decision}, {step.verdict.effect:+.4g}"
     if facts.versions:
         yield f"- made with {', '.join(f'{name} {v}' for name, v in facts.versions.items())}"
+
+
+def _members(fitted: Fitted) -> Iterator[str]:
+    """The networks, and the trees beside them."""
+    count = len(fitted.networks)
+    made = _function(fitted.setup.model)
+    yield f"- model: {made}" + (f", mean of {count} networks" if count > 1 else "")
+    if fitted.forest is not None:
+        trees, votes = len(fitted.forest.root), fitted.votes
+        yield f"- beside it: {trees:,} boosted trees, with {votes} of {count + votes} votes"
 
 
 def _numbers(fitted: Fitted) -> Iterator[str]:
@@ -93,7 +101,7 @@ def _limits(fitted: Fitted) -> Iterator[str]:
         "The numbers hold for inputs from where the training data came from. On others it may be "
         "wrong and sure of it: look at spread and information, and measure on your own."
     )
-    if len(fitted.networks) == 1:
+    if len(fitted.parts) == 1:
         yield "It is a single network, so that its spread is 0 and says nothing."
     for sentence in fitted.facts.says:
         yield f"- {sentence}"

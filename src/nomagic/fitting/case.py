@@ -21,6 +21,7 @@ from nomagic.engine.processes import threads
 from nomagic.fitting.fitted import Scaling
 from nomagic.fitting.ledger import Ledger
 from nomagic.trial.budget import spoken
+from nomagic.trial.runs import setup_name
 from nomagic.words import Recipe, Setup, Stage
 
 STEPS = 4
@@ -57,9 +58,10 @@ class Case:
 
     ``base`` is the setup as the user gave it, ``setup`` as the stages so far have made it, ``data``
     what they may see and ``test`` what only the last one may. ``stages`` is the evidence so far,
-    ``seconds`` the time for this stage, ``left`` for it and all after it. ``tell`` says what goes
-    on; ``memory`` is what stages need not compute twice while the process lives. ``scaling`` is
-    that of the targets of a regression, where they were standardised.
+    ``seconds`` the time for this stage, ``left`` for it and all after it, ``last`` what the last
+    training has where all between is skipped. ``tell`` says what goes on; ``memory`` is what stages
+    need not compute twice while the process lives. ``scaling`` is that of the targets of a
+    regression, where they were standardised.
     """
 
     base: Setup
@@ -71,6 +73,7 @@ class Case:
     stages: tuple[Stage, ...] = ()
     seconds: float = 60.0
     left: float = 60.0
+    last: float = 60.0
     tell: Callable[[str], None] = field(default=lambda _: None)
     memory: dict[str, Any] = field(default_factory=dict[str, Any])
     scaling: Scaling | None = None
@@ -107,7 +110,14 @@ class Case:
 
     def pace(self, name: str, plan: Plan) -> Pace:
         """How the members of a plan train fastest, measured once for this name."""
-        return Pace(**self.ledger.decide(f"{name}.pace", lambda: asdict(measured(plan, self.seed))))
+        return Pace(**self.ledger.decide(f"{name}.pace", lambda: asdict(self._measured(plan))))
+
+    def _measured(self, plan: Plan) -> Pace:
+        """The pace; once for setups that differ in nothing but how long they are trained."""
+        name = f"pace of {setup_name(replace(plan.setup, epochs=1), '')}"
+        if name not in self.memory:
+            self.memory[name] = measured(plan, self.seed)
+        return self.memory[name]
 
     def lacks(self, name: str, trainings: int) -> str:
         """Why there is no time for so many trainings of the setup as it is now; else empty."""

@@ -18,6 +18,7 @@ from nomagic.datasets import arrays
 from nomagic.datasets.samples import Data, DataError
 from nomagic.datasets.tables import Coding
 from nomagic.engine.plan import DTYPES, Plan
+from nomagic.fitting.forest import Forest
 from nomagic.fitting.quality import Noise, bounds, uncertainty
 from nomagic.trial.fingerprint import fingerprint
 from nomagic.words import Form, InputStep, Recipe, Setup, Task
@@ -130,6 +131,7 @@ class Served(nn.Module):
         super().__init__()
         self.steps: tuple[InputStep, ...] = fitted.setup.inputs
         self.networks = nn.ModuleList(fitted.networks)
+        self.forest, self.votes = fitted.forest, fitted.votes
         self.task: Task = fitted.form.task
         self.flat = fitted.form.outputs == 1 and self.task in ("binary", "regression")
         self.temperature = fitted.temperature
@@ -147,7 +149,10 @@ class Served(nn.Module):
         """What each member returns, its logits or numbers: (members, n, …)."""
         for i, (step, count) in enumerate(zip(self.steps, self.values, strict=True)):
             x = step.use(x, *(getattr(self, f"input_{i}_{k}") for k in range(count)))
-        found = torch.stack([network(x) for network in self.networks]).to(self.centre.dtype)
+        each = [network(x) for network in self.networks]
+        if self.forest is not None:
+            each += [self.forest(x).to(each[0].dtype)] * self.votes
+        found = torch.stack(each).to(self.centre.dtype)
         if self.flat:
             found = found.flatten(1)
         return found * self.deviation + self.centre if self.scaled else found
@@ -185,8 +190,9 @@ def probabilities(logits: Tensor, task: Task) -> Tensor:
 class Fitted:
     """A trained model with all that it takes to use it.
 
-    ``networks`` are the members, ``fitted`` the values of the setup's input steps, which they
-    share; ``coding`` tells how a frame becomes numbers. Logits of the mean probability are divided
+    ``networks`` are the members, beside which a ``forest`` may have several ``votes``; ``fitted``
+    are the values of the setup's input steps, which they share; ``coding`` tells how a frame
+    becomes numbers. Logits of the mean probability are divided
     by ``temperature``, numbers are scaled back by ``scaling`` and have intervals by ``noise``, in
     the unit of the targets. Answers that are not above ``threshold`` (see `Prediction`) are not
     accepted.
@@ -205,10 +211,22 @@ class Fitted:
     facts: Facts = Facts()
     recipe: Recipe | None = None
     remarks: tuple[str, ...] = ()
+    forest: Forest | None = None
+    votes: int = 0
 
     def __post_init__(self) -> None:
         for network in self.networks:
             network.eval()
+
+    @property
+    def alone(self) -> Fitted:
+        """The first network, without the others."""
+        return replace(self, networks=self.networks[:1], forest=None, votes=0)
+
+    @property
+    def parts(self) -> tuple[nn.Module, ...]:
+        """All that has weights."""
+        return self.networks if self.forest is None else (*self.networks, self.forest)
 
     @classmethod
     def of(cls, plan: Plan, seed: int, networks: Sequence[nn.Module], **others: Any) -> Fitted:
@@ -247,7 +265,7 @@ class Fitted:
     @property
     def bytes(self) -> int:
         """The size of all weights and buffers of the members."""
-        tensors = [t for one in self.networks for t in (*one.parameters(), *one.buffers())]
+        tensors = [t for one in self.parts for t in (*one.parameters(), *one.buffers())]
         return sum(_size(tensor) for tensor in tensors)
 
     def to(self, device: str) -> Fitted:
@@ -255,7 +273,8 @@ class Fitted:
         networks = tuple(copy.deepcopy(one).to(device) for one in self.networks)
         values = tuple(tuple(one.to(device) for one in values) for values in self.fitted)
         setup = replace(self.setup, device=device)
-        return replace(self, setup=setup, networks=networks, fitted=values)
+        forest = copy.deepcopy(self.forest).to(device) if self.forest else None
+        return replace(self, setup=setup, networks=networks, fitted=values, forest=forest)
 
     def predict(self, x: Any) -> Prediction:
         """Say what is most likely for raw inputs, and how sure that is.

@@ -19,11 +19,11 @@ from nomagic.engine.plan import Plan
 from nomagic.engine.processes import threads
 from nomagic.fitting import saved
 from nomagic.fitting.case import Case, FitError, Wish, apart
-from nomagic.fitting.export import Kind, export
 from nomagic.fitting.fitted import Scaling
 from nomagic.fitting.ledger import Ledger
 from nomagic.fitting.stages import (
     baselines,
+    blend,
     data,
     final,
     growing,
@@ -49,6 +49,7 @@ STAGES: dict[str, tuple[Run, float]] = {
     "transfer": (transferring.run, 10),
     "tune": (tune.run, 15),
     "squeeze": (squeeze.run, 60),
+    "blend": (blend.run, 20),
     "shrink": (shrinking.run, 8),
     "growth": (growing.run, 8),
     "trust": (final.trust, 3),
@@ -57,16 +58,13 @@ STAGES: dict[str, tuple[Run, float]] = {
 """The stages in their order, and their shares of the time."""
 NEEDED = ("squeeze",)
 """Stages that cannot be skipped where a model is wanted."""
+LATER, SHORT = ("shrink", "growth"), 0.2
+"""Stages that have so much less where there was no time to compare networks."""
 TEST = 0.15
 """The share of the samples that is set aside for the last stage."""
 FAR = 3.0
 """Targets of a regression whose mean is further from zero, or whose deviation is further from one
 than by this factor, are trained standardised."""
-
-SHOWN = 300
-"""Real inputs on which an export is held against the model."""
-ENDINGS = {"onnx": "onnx", "torch": "pt2"}
-"""How exported models are called."""
 
 Tell = Callable[[Fit], None]
 
@@ -103,7 +101,7 @@ class Fitting:
     def __init__(
         self, setup: Setup, directory: Path, ask: Ask, wish: Wish, tell: Tell | None = None
     ) -> None:
-        _check(ask)
+        _check(ask, wish)
         self.ask, self.wish, self.tell = ask, wish, tell
         self.directory, self.began, self.phase = directory, time.monotonic(), ""
         self.base, whole = _gathered(setup)
@@ -180,6 +178,7 @@ class Fitting:
             stages=tuple(self.stages),
             seconds=self._seconds(name),
             left=max(1.0, self.ask.seconds - (time.monotonic() - self.began)),
+            last=self._seconds(NEEDED[0]),
             tell=lambda what: self._say(f"{name} · {what}"),
             memory=self.memory,
             scaling=self.scaling,
@@ -197,8 +196,15 @@ class Fitting:
         """A stage's share of the time that is left: what others saved is passed on."""
         names = [one for one in STAGES if one not in self.ask.skip]
         left = self.ask.seconds - (time.monotonic() - self.began)
-        rest = sum(STAGES[one][1] for one in names[names.index(name) :])
-        return max(1.0, left * STAGES[name][1] / rest)
+        rest = sum(self._share(one) for one in names[names.index(name) :])
+        return max(1.0, left * self._share(name) / rest)
+
+    def _share(self, name: str) -> float:
+        """A stage's share; what comes after the last training has little where time is short."""
+        if name == "blend" and not blend.serves(self.data.form):
+            return 0.0
+        short = any(one.name == "overfit" and overfit.untried(one) for one in self.stages)
+        return STAGES[name][1] * (SHORT if short and name in LATER else 1)
 
     def _save(self) -> None:
         """Put the model together and write it."""
@@ -209,13 +215,9 @@ class Fitting:
         least = final.smallest(case, self.scaling)
         if least is not None:
             saved.save(least, self.directory / "small")
-        x = (self.test or self.data).batch(torch.arange(min(SHOWN, len(self.test or self.data))))[0]
         for kind in self.wish.export:
             self._say(f"saving · {kind}")
-            made = export(model, _kind(kind), self.directory / f"model.{ENDINGS[kind]}", x)
-            self.remarks.append(
-                f"{made.file}: equal on {made.samples} real inputs up to {made.difference:.1g}"
-            )
+            self.remarks.append(final.exported(case, model, kind, self.directory))
 
     # -- what is known ------------------------------------------------------------------------
 
@@ -262,13 +264,11 @@ def _score(tested: Stage) -> dict[str, float]:
     }
 
 
-def _kind(name: str) -> Kind:
-    if name not in ENDINGS:
-        raise FitError(f"the export {name!r} is not known; it is one of {', '.join(ENDINGS)}")
-    return "onnx" if name == "onnx" else "torch"
-
-
-def _check(ask: Ask) -> None:
+def _check(ask: Ask, wish: Wish) -> None:
+    for kind in wish.export:
+        if kind not in final.EXPORTS:
+            known = ", ".join(final.EXPORTS)
+            raise FitError(f"the export {kind!r} is not known; it is one of {known}")
     for name in (ask.from_, ask.until, *ask.skip):
         if name and name not in STAGES:
             raise FitError(f"there is no stage {name!r}; the stages are {', '.join(STAGES)}")

@@ -94,7 +94,8 @@ def run(
         max_ms: the milliseconds that one prediction may take.
         pretrain: a kind of unsupervised pre-training, ``"auto"`` or ``"off"``.
         weights: a file of weights from which the network is fine-tuned.
-        export: formats to write the model in, too: ``"onnx"``, ``"torch"``.
+        export: formats to write the model in, too: ``"onnx"``, ``"torch"``, or ``"int8"``, with
+            weights in 8 bits.
         test: the share of the samples that is set aside for the end, where the data have no test
             part of their own.
         data: the folder of built-in data.

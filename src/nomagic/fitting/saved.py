@@ -31,12 +31,14 @@ from nomagic.engine.lasting import replace_file
 from nomagic.engine.plan import DTYPES
 from nomagic.fitting import card
 from nomagic.fitting.fitted import Facts, Fitted, Scaling, Span
+from nomagic.fitting.forest import Forest, ForestError
 from nomagic.fitting.quality import Noise
 from nomagic.trial import recipe as recipes
 from nomagic.words import BlockRates, Edit, Form, InputStep, Recipe, Setup
 
 WEIGHTS, RECIPE, CARD = "model.safetensors", "recipe.toml", "README.md"
 NEW = f"{WEIGHTS}.new"
+FOREST = "forest."
 """Weights that lie ready while the recipe is replaced."""
 LARGEST = 32 * 2**20
 """Bytes that a recipe has at most."""
@@ -74,6 +76,7 @@ class Answering:
     scaling: Scaling | None = None
     noise: Noise | None = None
     span: Span | None = None
+    votes: int = 0
 
 
 # -- save -----------------------------------------------------------------------------------------
@@ -114,6 +117,8 @@ def _tensors(fitted: Fitted) -> dict[str, Tensor]:
                 "pickle: make it a buffer"
             )
         found |= {f"members.{number}.{name}": t for name, t in _named(network).items()}
+    if fitted.forest is not None:
+        found |= {f"{FOREST}{name}": t for name, t in _named(fitted.forest).items()}
     strange = [name for name, t in found.items() if hasattr(t, "__tensor_flatten__")]
     if strange:
         raise SavedModelError(
@@ -141,7 +146,12 @@ def _text(fitted: Fitted, content: bytes) -> str:
         tuple(len(values) for values in fitted.fitted),
     )
     answering = Answering(
-        fitted.temperature, fitted.threshold, fitted.scaling, fitted.noise, fitted.span
+        fitted.temperature,
+        fitted.threshold,
+        fitted.scaling,
+        fitted.noise,
+        fitted.span,
+        fitted.votes,
     )
     plain = {
         one.name: described.describe(getattr(setup, one.name))
@@ -240,6 +250,7 @@ def load(directory: str | Path, setup: Any = None) -> Fitted:
         facts=facts,
         recipe=_recipe(text),
         remarks=tuple(remarks),
+        forest=_forest(tensors),
         **{one.name: getattr(answering, one.name) for one in fields(Answering)},
     )
 
@@ -322,6 +333,14 @@ def _values(tensors: Mapping[str, Tensor], weights: Weights) -> tuple[tuple[Tens
     if lacking:
         raise SavedModelError(f"{WEIGHTS} has no {lacking[0]}, a value of an input step")
     return tuple(tuple(tensors[name] for name in some) for some in names)
+
+
+def _forest(tensors: Mapping[str, Tensor]) -> Forest | None:
+    found = {n.removeprefix(FOREST): t for n, t in tensors.items() if n.startswith(FOREST)}
+    try:
+        return Forest(found) if found else None
+    except ForestError as error:
+        raise SavedModelError(f"{WEIGHTS} is damaged: {error}") from error
 
 
 def _recipe(text: str) -> Recipe:

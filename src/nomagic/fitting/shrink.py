@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from nomagic.datasets.samples import Data
 from nomagic.engine import plain, scores
-from nomagic.engine.draws import generator
 from nomagic.engine.plan import Member, Plan
+from nomagic.fitting import noise
 from nomagic.fitting.export import quiet
 from nomagic.fitting.fitted import Fitted
 from nomagic.words import Picture, Series, Task
@@ -30,8 +30,6 @@ BATCH = 64
 """Samples of the larger batch that is timed."""
 REPEATS = 15
 """Rounds in which all candidates are timed in turn."""
-RESAMPLED = 200
-"""Resampled test sets behind a standard error."""
 
 
 class ShrinkError(ValueError):
@@ -78,16 +76,12 @@ def measured(models: Mapping[str, Fitted], data: Data) -> tuple[Candidate, ...]:
         for size in (1, BATCH):
             runs[name, size] = _timed_run(model, x[:size])
     spent = timed(runs)
-    return tuple(
-        Candidate(
-            name,
-            *score(model, model.outputs(data), targets),
-            model.bytes,
-            spent[name, 1],
-            spent[name, BATCH],
-        )
-        for name, model in models.items()
-    )
+    found: list[Candidate] = []
+    for name, model in models.items():
+        scored = noise.score(Plan(model.setup, data), model.outputs(data), targets)
+        price = (model.bytes, spent[name, 1], spent[name, BATCH])
+        found.append(Candidate(name, scored.value, scored.error, *price))
+    return tuple(found)
 
 
 def _timed_run(model: Fitted, x: Tensor) -> Callable[[], object]:
@@ -110,19 +104,6 @@ def timed(runs: Mapping[Any, Callable[[], object]]) -> dict[Any, float]:
             if number:
                 spent[name].append(1e3 * (time.perf_counter() - began))
     return {name: sorted(values)[len(values) // 2] for name, values in spent.items()}
-
-
-def score(model: Fitted, outputs: Tensor, targets: Tensor) -> tuple[float, float]:
-    """The deciding metric, and its standard error over resampled test sets (bootstrap)."""
-    setup, task = model.setup, model.form.task
-    name = scores.metric_name(setup, task)
-    whole = scores.score(setup, task, outputs, targets)[name]
-    random = generator(0)
-    found: list[float] = []
-    for _ in range(RESAMPLED):
-        rows = torch.randint(len(targets), (len(targets),), generator=random)
-        found.append(scores.score(setup, task, outputs[rows], targets[rows])[name])
-    return whole, float(torch.tensor(found).nan_to_num(whole).std())
 
 
 def frontier(
@@ -273,7 +254,13 @@ class Soft:
 
 
 def distil(
-    plan: Plan, seed: int, teacher: Fitted, *, temperature: float = 2.0, share: float = 0.5
+    plan: Plan,
+    seed: int,
+    teacher: Fitted,
+    *,
+    temperature: float = 2.0,
+    share: float = 0.5,
+    said: Callable[[], Tensor] | None = None,
 ) -> Fitted:
     """Train one network on what an ensemble says of the training data, and on the truth.
 
@@ -283,6 +270,7 @@ def distil(
         teacher: the ensemble.
         temperature: the teacher's answers are softened by it; no matter for numbers.
         share: how much they count, between 0 and 1.
+        said: gives what the teacher says of all data, where that is known (`Fitted.outputs`).
 
     Raises:
         ShrinkError: the task or the data do not allow it.
@@ -295,7 +283,8 @@ def distil(
     if not 0 <= share <= 1 or temperature <= 0:
         raise ShrinkError(f"share is {share} and temperature {temperature}; see distil")
     setup = replace(plan.setup, members=1, smoothing=0.0, loss=Soft(task, temperature, share))
-    data = replace(plan.data, y=_softened(plan, teacher, temperature))
+    answers = said() if said else teacher.outputs(plan.data)
+    data = replace(plan.data, y=_softened(plan, answers.cpu(), temperature))
     vars(data)["form"] = plan.form
     trained = plain.fit(Plan(setup, data), Member(seed, draw=plan.setup.draw))
     if trained.failed:
@@ -303,11 +292,10 @@ def distil(
     return Fitted.of(plan, seed, [trained.model])
 
 
-def _softened(plan: Plan, teacher: Fitted, temperature: float) -> Tensor:
+def _softened(plan: Plan, said: Tensor, temperature: float) -> Tensor:
     """Targets (n, 2, …): the truth, and what the teacher says."""
     task, truth = plan.form.task, plan.data.y
     assert truth is not None, "the data are in memory"
-    said = teacher.outputs(plan.data).cpu()
     if task == "classification":
         hard = F.one_hot(truth, plan.form.outputs).float()
         return torch.stack([hard, (said / temperature).softmax(-1)], 1)

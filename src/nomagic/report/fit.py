@@ -47,6 +47,7 @@ WHY = {
     "tune": "Which learning rate, batch size and weight decay? Only what holds on fresh seeds is "
     "kept, since the best of many tries is partly luck.",
     "squeeze": "Now in earnest: several networks, trained longer, whose answers are averaged.",
+    "blend": "Boosted trees err in other places than networks: are both together better?",
     "shrink": "How small and fast can it be without getting worse? A small network learns from the "
     "large ones.",
     "growth": "What would more data bring? The model is trained on shares of the data, and the "

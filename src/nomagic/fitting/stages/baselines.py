@@ -23,12 +23,14 @@ from nomagic.fitting.case import Case, drawn
 from nomagic.fitting.noise import Score, score
 from nomagic.words import InputStep, Picture, Series, Stage
 
-MOST, CELLS = 5_000, 2_000_000
+MOST, CELLS = 5_000, 1_000_000
 """Samples that a linear model is fitted on, and numbers in them, at most; and"""
-NUMBERS = 4_096
+NUMBERS = 1_024
 """numbers of an input; with more, every so many are left out."""
 TREES = 30_000
 """Samples that the trees are fitted on."""
+ROUNDS = 100
+"""Rounds of the trees, one tree for each class."""
 BLIND = 3
 """Epochs of the network that never sees its input."""
 SURE = 1e-6
@@ -168,10 +170,10 @@ def _trees(plan: Plan, train: Tensor) -> Outputs:
 
     task = plan.form.task
     if task == "regression":
-        model: Any = HistGradientBoostingRegressor(random_state=0)
+        model: Any = HistGradientBoostingRegressor(max_iter=ROUNDS, random_state=0)
         model = MultiOutputRegressor(model) if plan.form.outputs > 1 else model
     else:
-        model = HistGradientBoostingClassifier(random_state=0)
+        model = HistGradientBoostingClassifier(max_iter=ROUNDS, random_state=0)
         model = MultiOutputClassifier(model) if task == "multi-label" else model
     return _fitted(plan, train, model)
 
@@ -219,12 +221,18 @@ def blank(x: Tensor, zero: Tensor) -> Tensor:
 
 
 def _blind(case: Case) -> Score:
-    """The setup's own network on inputs of zeros."""
+    """The setup's own network on inputs of zeros, in no more than the stage's time."""
     steps = (*case.setup.inputs, InputStep("blank", nothing, blank))
     changed = replace(case.setup, inputs=steps, epochs=min(BLIND, case.setup.epochs), members=1)
     plan = Plan(changed, case.data)
-    trained = plain.fit(plan, plan.members([case.seed])[0])
-    outputs, targets = plain.outputs_of(plan, trained.model, plan.part(case.seed))
+    member = plan.members([case.seed])[0]
+    run, deadline = plain.Running(plan, member), time.monotonic() + case.seconds
+    run.model.train()
+    for rows in (rows for epoch in range(changed.epochs) for rows in plan.batches(member, epoch)):
+        run.step(rows)
+        if time.monotonic() > deadline:
+            break
+    outputs, targets = plain.outputs_of(plan, run.model, plan.part(case.seed))
     return score(plan, outputs, targets)
 
 

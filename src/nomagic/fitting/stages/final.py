@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,17 +13,22 @@ from torch import Tensor
 
 from nomagic.engine import plain
 from nomagic.engine.plan import Plan
-from nomagic.fitting import noise
+from nomagic.fitting import noise, shrink
 from nomagic.fitting.case import Case, drawn
 from nomagic.fitting.dropout import passes
+from nomagic.fitting.export import export
 from nomagic.fitting.fitted import Fitted, Scaling
 from nomagic.fitting.quality import Noise, temperature
-from nomagic.fitting.stages import baselines, mistakes, shrinking, squeeze
+from nomagic.fitting.stages import baselines, blend, mistakes, shrinking, squeeze
 from nomagic.fitting.stages.baselines import told
 from nomagic.fitting.trust import evidence
 from nomagic.parts.trunk import Start
 from nomagic.words import NotApplicable, Stage
 
+EXPORTS = {"onnx": "model.onnx", "torch": "model.pt2", "int8": "model.int8.pt2"}
+"""The formats that a model is written in beside its own, and the files."""
+SHOWN = 300
+"""Real inputs on which an export is held against the model."""
 PASSES = 20
 """Passes with dropout."""
 MOST = 10_000
@@ -31,10 +37,7 @@ MOST = 10_000
 
 def fitted(case: Case, scaling: Scaling | None = None) -> Fitted:
     """The ensemble as it was trained, or the small model that a limit asks for."""
-    model = shrinking.chosen(case)
-    if model is None:
-        plan, result = squeeze.trained(case)
-        model = Fitted.of(plan, case.seed, result.networks)
+    model = shrinking.chosen(case) or blend.model(case)
     return _alone(replace(model, scaling=scaling, recipe=case.wish.recipe))
 
 
@@ -65,7 +68,7 @@ def trust(case: Case) -> Stage:
     plan = squeeze.plan_of(case)
     held = case.data.batch(plan.part(case.seed).held)
     test = case.test.batch(drawn(len(case.test), MOST, case.seed, "trust"))
-    first = replace(model, networks=model.networks[:1])
+    first = model.alone
 
     def members(x: Tensor) -> Tensor:
         return case.own(model.members(x))
@@ -168,6 +171,28 @@ def complete(case: Case, model: Fitted) -> Fitted:
         threshold=found["threshold"],
         noise=_told_back(msgspec.convert(known, Noise), case) if known else None,
     )
+
+
+# -- exported -----------------------------------------------------------------------------------
+
+
+def exported(case: Case, model: Fitted, kind: str, directory: Path) -> str:
+    """Write the model in another format, and say how equal it is; or why it is not there."""
+    data = case.test or case.data.subset(squeeze.plan_of(case).part(case.seed).held)
+    small = ""
+    if kind == "int8":
+        try:
+            found = shrink.quantise(model, data)
+        except shrink.ShrinkError as error:
+            return f"{EXPORTS[kind]} is not written: {error}"
+        model = found.fitted
+        small = (
+            f"{found.before:,} bytes of weights became {found.after:,}, {model.facts.metric} "
+            f"loses {found.drop:.2g} on {len(data):,} samples; "
+        )
+    x = data.batch(torch.arange(min(SHOWN, len(data))))[0]
+    made = export(model, "onnx" if kind == "onnx" else "torch", directory / EXPORTS[kind], x)
+    return f"{made.file}: {small}equal on {made.samples} real inputs up to {made.difference:.1g}"
 
 
 def _told_back(known: Noise, case: Case) -> Noise:

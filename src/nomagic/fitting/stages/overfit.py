@@ -7,7 +7,9 @@ curves say of it is advice.
 
 from __future__ import annotations
 
+import itertools
 import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
@@ -20,7 +22,7 @@ from nomagic.engine import plain, scores
 from nomagic.engine.lasting import Curves
 from nomagic.engine.plan import Plan
 from nomagic.fitting import diagnosis, noise
-from nomagic.fitting.case import Case, FitError, affordable
+from nomagic.fitting.case import Case, FitError, Pace, affordable
 from nomagic.fitting.diagnosis import Diagnosis, diagnose
 from nomagic.fitting.stages import squeeze
 from nomagic.fitting.stages.baselines import told
@@ -33,12 +35,16 @@ STEPS, HEART = 300, 0.1
 """Steps in which one batch must be learnt by heart, and the share of its loss that may be left."""
 PATIENCE = 2
 """Rungs in a row without a gain after which no larger one is tried."""
-LEAST, ENOUGH = 0.25, 0.5
-"""The parts of the usual epochs in which a network can be judged, and in which it is trained well
-enough.
+LEAST = 0.25
+"""The part of the usual epochs in which a network can be judged."""
+ENOUGH = 700
+"""Steps in which a network is trained well enough where there is no time to compare; in fewer, a
+smaller one comes further (lab/log.md).
 """
-SHARE = 0.15
-"""The part of the stage's time that the first network after the linear one may take."""
+SHARE, MOST = 0.15, 0.3
+"""The part of the stage's time that the first network after the linear one takes, and the most."""
+HEARTS = 0.15
+"""The part of the stage's time in which one batch may be learnt by heart."""
 FIELDS = ("model", "optimizer", "schedule", "batch_size", "epochs", "inputs", "block_rates")
 """What a rung sets in the setup."""
 
@@ -73,16 +79,17 @@ def run(case: Case) -> Stage:
     """Climb, choose, and say what the curves of the chosen network mean."""
     rungs = _rungs(case)
     steps, left = _heart(case, rungs[-1 if len(rungs) == 1 else 1])
-    untried = case.ledger.decide("overfit.untried", lambda: _untried(case, rungs))
-    if untried is not None:
-        return _taken(case, _ready(case, rungs)[untried][1], steps, left)
+    numbers: dict[str, Any] = {"one batch": {"steps": steps, "loss left": left}}
+    taken = case.ledger.decide("overfit.untried", lambda: _untried(case, rungs))
+    if taken is not None:
+        name, rung = _ready(case, rungs)[taken]
+        return _taken(case, name, rung, (*_batch(steps, left),), numbers)
     climbed = list(_climb(case, rungs))
     if not climbed:
         raise FitError("no network could be trained: the loss was not finite in the first epoch")
     chosen = climbed[_top(climbed)]
     found = _diagnosed(case, chosen)
-    numbers = {
-        "one batch": {"steps": steps, "loss left": left},
+    numbers |= {
         "rungs": [_numbers(one) for one in climbed],
         "chosen": chosen.rung.name,
         "diagnosis": {
@@ -119,19 +126,20 @@ def setup_of(case: Case, rung: Rung) -> Setup:
     return replace(case.setup, **(usual | chosen | {"block_rates": None}))
 
 
+def untried(stage: Stage) -> bool:
+    """Whether there was no time to compare networks."""
+    return not stage.numbers.get("rungs", True)
+
+
 def _untried(case: Case, rungs: Sequence[Rung]) -> int | None:
-    """Where there is no time to compare networks, the largest that can be trained well enough in
-    what is left, or a quick one; None where there is time.
+    """Where there is no time to compare networks, the largest that can be trained well enough, or
+    the quickest; None where there is time.
     """
-    if len(rungs) == 1 or _least(case, rungs[1], 1) < case.seconds:
+    if len(rungs) == 1 or _least(case, rungs[1], 1) < MOST * case.seconds:
         return None
     ready = _ready(case, rungs)
-    for place, (name, rung) in enumerate(ready[1:]):
-        plan = Plan(setup_of(case, rung), case.data)
-        epoch = case.pace(name, plan).epoch / MEMBERS
-        if epoch * ENOUGH * plan.setup.epochs > case.left / 2:
-            return place
-    return len(ready) - 1
+    enough = (_steps(case, *one) >= ENOUGH for one in ready[1:])
+    return sum(itertools.takewhile(bool, enough))
 
 
 def _ready(case: Case, rungs: Sequence[Rung]) -> list[tuple[str, Rung]]:
@@ -140,24 +148,45 @@ def _ready(case: Case, rungs: Sequence[Rung]) -> list[tuple[str, Rung]]:
     return [*first, *((f"overfit.{n}", rung) for n, rung in enumerate(rungs) if n)]
 
 
+def _steps(case: Case, name: str, rung: Rung) -> float:
+    """Steps that one network of a rung can be trained for in the end."""
+    plan = Plan(replace(setup_of(case, rung), epochs=1), case.data)
+    return case.last / _alone(case, name, rung).epoch * plan.steps(plan.members([case.seed])[0])
+
+
+def _alone(case: Case, name: str, rung: Rung) -> Pace:
+    """The pace of one network."""
+    return case.pace(f"{name}.one", Plan(replace(setup_of(case, rung), members=1), case.data))
+
+
 def _least(case: Case, rung: Rung, number: int) -> float:
-    """Seconds of the shortest training by which a rung can be judged."""
+    """Seconds of the shortest training by which a rung can be judged, or fewer where one network
+    alone takes too long.
+    """
     plan = Plan(setup_of(case, rung), case.data)
-    return math.ceil(LEAST * plan.setup.epochs) * case.pace(f"overfit.{number}", plan).epoch
+    few = math.ceil(LEAST * plan.setup.epochs)
+    alone = few * _alone(case, f"overfit.{number}", rung).epoch
+    if alone > MOST * case.seconds:
+        return alone
+    return few * case.pace(f"overfit.{number}", plan).epoch
 
 
-def _taken(case: Case, rung: Rung, steps: int, left: float) -> Stage:
-    """A rung that was not compared with others."""
+def _taken(
+    case: Case, name: str, rung: Rung, says: tuple[str, ...], numbers: dict[str, Any]
+) -> Stage:
+    """A rung that was not compared with others; it will be trained as long as there is time."""
     setup = setup_of(case, rung)
-    kept = {name: getattr(setup, name) for name in FIELDS}
-    kept["epochs"] = math.ceil(ENOUGH * setup.epochs)
-    taken = (
-        f"There is no time to compare networks: {rung.name} is taken, the largest that can be "
-        "trained well enough in what is left."
+    kept = {field: getattr(setup, field) for field in FIELDS}
+    most = _steps(case, name, rung)
+    why = (
+        f"the largest of which {ENOUGH} steps can be trained in what is left"
+        if most >= ENOUGH
+        else "the quickest one"
     )
-    numbers = {"one batch": {"steps": steps, "loss left": left}, "rungs": [], "chosen": rung.name}
-    changed = replace(case.setup, **kept)
-    return Stage("overfit", (_batch(steps, left), taken), numbers, change=case.change(changed))
+    taken = f"There is no time to compare networks: {rung.name} is taken, {why}."
+    found = numbers | {"rungs": [], "chosen": rung.name}
+    change = case.change(replace(case.setup, **kept))
+    return Stage("overfit", (*says, taken), found, change=change)
 
 
 def _climb(case: Case, rungs: Sequence[Rung]) -> Iterator[Trained]:
@@ -231,8 +260,11 @@ def _top(climbed: Sequence[Trained]) -> int:
 
 
 def _heart(case: Case, rung: Rung) -> tuple[int, float]:
-    """Steps until one batch is known by heart, and the share of its first loss that is left."""
+    """Steps until one batch is known by heart, or until there is no time, and the share of its
+    first loss that is left.
+    """
     case.tell("one batch by heart")
+    deadline = time.monotonic() + HEARTS * case.seconds
     plan = Plan(replace(setup_of(case, rung), members=1, schedule=None), case.data)
     member = plan.members([case.seed])[0]
     run = plain.Running(plan, member)
@@ -242,7 +274,7 @@ def _heart(case: Case, rung: Rung) -> tuple[int, float]:
     left = 1.0
     for step in range(2, STEPS + 1):
         left = float(run.step(rows)) / max(abs(first), 1e-12)
-        if left < HEART or not math.isfinite(left):
+        if left < HEART or not math.isfinite(left) or time.monotonic() > deadline:
             return step, left
     return STEPS, left
 
@@ -310,7 +342,7 @@ def _says(
     steps: int,
     left: float,
 ) -> Iterator[str]:
-    yield _batch(steps, left)
+    yield from _batch(steps, left)
     plan = chosen.plan
     if len(rungs) == 1:
         value = told(plan, chosen.value)
@@ -325,14 +357,16 @@ def _says(
     )
 
 
-def _batch(steps: int, left: float) -> str:
+def _batch(steps: int, left: float) -> Iterator[str]:
+    """What the batch says; nothing where there was too little time for it."""
     if left < HEART:
-        return f"One batch is known by heart after {steps} steps: the training can learn."
-    return (
-        f"After {STEPS} steps on one batch {100 * left:.0f} % of its first loss are left: a "
-        "network that cannot learn one batch by heart has a fault in model, loss or rate; "
-        "`nomagic check` looks for it."
-    )
+        yield f"One batch is known by heart after {steps} steps: the training can learn."
+    elif steps >= STEPS or not math.isfinite(left):
+        yield (
+            f"After {steps} steps on one batch {100 * left:.0f} % of its first loss are left: a "
+            "network that cannot learn one batch by heart has a fault in model, loss or rate; "
+            "`nomagic check` looks for it."
+        )
 
 
 def _ladder(climbed: Sequence[Trained]) -> Iterator[Picture]:

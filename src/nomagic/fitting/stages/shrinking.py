@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from nomagic.engine.plan import Plan
 from nomagic.fitting import saved, shrink
 from nomagic.fitting.case import Case, FitError, affordable, measured
 from nomagic.fitting.fitted import Fitted
 from nomagic.fitting.shrink import Candidate, Frontier, ShrinkError
-from nomagic.fitting.stages import squeeze
+from nomagic.fitting.stages import blend, squeeze
 from nomagic.parts.presets import Rung, defaults, small
 from nomagic.words import Stage
 
-WHOLE = "ensemble"
+WHOLE, NETWORKS, ALONE = "ensemble", "networks without trees", "one network"
 SHARE = 0.3
 """The part of the stage's time that one student may take."""
 LEAST = 2
@@ -34,9 +37,12 @@ STUDENTS = 2
 
 def run(case: Case) -> Stage:
     """Measure the candidates on the validation samples and choose."""
-    plan, result = squeeze.trained(case)
-    teacher = Fitted.of(plan, case.seed, result.networks)
-    models = {WHOLE: teacher, "one network": replace(teacher, networks=teacher.networks[:1])}
+    plan, teacher = squeeze.plan_of(case), blend.model(case)
+    models = {WHOLE: teacher}
+    if len(teacher.parts) > 1:
+        models[ALONE] = teacher.alone
+    if teacher.forest is not None:
+        models[NETWORKS] = replace(teacher, forest=None, votes=0)
     reasons: list[str] = []
     for name, student in _students(case).items():
         case.tell(f"distilling into {name}")
@@ -129,8 +135,16 @@ def _distilled(case: Case, name: str, plan: Plan, teacher: Fitted) -> Fitted:
     """A student, from the disk where it was trained before."""
     folder = place(case, name)
     if not (folder / "recipe.toml").exists():
-        saved.save(shrink.distil(plan, case.seed, teacher), folder)
+        said = partial(_said, case, teacher)
+        saved.save(shrink.distil(plan, case.seed, teacher, said=said), folder)
     return saved.load(folder, case.base)
+
+
+def _said(case: Case, teacher: Fitted) -> Tensor:
+    """What the teacher says of all data, the same for all students."""
+    if "said" not in case.memory:
+        case.memory["said"] = teacher.outputs(case.data)
+    return case.memory["said"]
 
 
 def place(case: Case, name: str) -> Path:
@@ -149,10 +163,10 @@ def chosen(case: Case) -> Fitted | None:
 
 def load(case: Case, name: str) -> Fitted:
     """A candidate by its name."""
-    if name in (WHOLE, "one network"):
-        plan, result = squeeze.trained(case)
-        model = Fitted.of(plan, case.seed, result.networks)
-        return model if name == WHOLE else replace(model, networks=model.networks[:1])
+    if name in (WHOLE, NETWORKS, ALONE):
+        model = blend.model(case)
+        bare = replace(model, forest=None, votes=0)
+        return {WHOLE: model, NETWORKS: bare, ALONE: model.alone}[name]
     return saved.load(place(case, name), case.base)
 
 
@@ -163,7 +177,8 @@ def _kept(measured: list[dict[str, Any]]) -> float:
     """The share of the ensemble's gain that the student of the same size keeps."""
     score: Mapping[str, float] = {one["name"]: one["score"] for one in measured}
     student = score.get("a student of the same size")
-    return 0.0 if student is None else shrink.kept(score["one network"], student, score[WHOLE])
+    alone = score.get(ALONE, score[WHOLE])
+    return 0.0 if student is None else shrink.kept(alone, student, score[WHOLE])
 
 
 def _says(found: Frontier, limited: bool) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ LONGER = 4
 
 LAST, ENOUGH_HELD = 0.1, 500
 """The share of the samples that the last networks are chosen by, and their number, at least."""
+FASTER = 0.5
+"""The part of its time that a network may take when others are trained with it."""
 ENOUGH = 0.5
 """The part of a preset's usual epochs below which fewer networks are trained instead."""
 
@@ -51,12 +53,15 @@ def held_out(case: Case) -> float:
 def _size(case: Case) -> dict[str, int]:
     """Networks and epochs: better one that has learnt than five that have hardly begun."""
     wished = max(case.wish.members, 1)
-    plan = case.plan(members=wished, patience=None)
-    each = case.pace("squeeze", plan).epoch / wished
+    plan = case.plan(members=1, patience=None)
     least, most = plan.setup.epochs, LONGER * plan.setup.epochs
     if described.ours(plan.setup.model):
         usual = defaults(plan.form, len(plan.part(case.seed).train))["epochs"]
         least, most = max(least, round(ENOUGH * usual)), max(most, round(LONGER * usual / 2))
+    alone = each = case.pace("squeeze.one", plan).epoch
+    if wished > 1 and 2 * FASTER * alone * least < case.seconds:
+        together = case.plan(members=wished, patience=None)
+        each = case.pace("squeeze.all", together).epoch / wished
     members = affordable(case.seconds / max(least, 1), each, 1, wished) or 1
     epochs = affordable(case.seconds, each * members, 1, most) or 1
     return {"members": members, "epochs": epochs}

@@ -22,10 +22,16 @@ SMALL = 8
 
 
 def conv(
-    channels: int, width: int, size: int, norm: Norm, dims: Dims = 2, groups: int = 1
+    channels: int,
+    width: int,
+    size: int,
+    norm: Norm,
+    dims: Dims = 2,
+    groups: int = 1,
+    stride: int = 1,
 ) -> nn.Sequential:
-    """A convolution of the same resolution, the norm and ReLU."""
-    return nn.Sequential(*linear(channels, width, size, norm, dims, groups), nn.ReLU())
+    """A convolution of the same resolution, or a ``stride``th of it, the norm and ReLU."""
+    return nn.Sequential(*linear(channels, width, size, norm, dims, groups, stride), nn.ReLU())
 
 
 def linear(

@@ -30,10 +30,14 @@ class Rung:
 def ladder(form: Form) -> tuple[Rung, ...]:
     """Networks for a form, a linear one first, each larger than the one before.
 
-    Texts begin with recurrent ones, which learn in fewer steps than transformers of their size.
+    Texts begin with recurrent ones, which learn in fewer steps than transformers of their size;
+    images of some size with ones that skip every second pixel, which learn in a quarter of the
+    time.
     """
     if forecast(form):
         return (LINEAR, *map(_forecast, (16, 64, 256, 1024)))
+    if kind(form) == "image" and min(form.shape[-2:]) >= SIZEABLE:
+        return (LINEAR, *STRIDED, *LADDERS["image"][3:])
     return (LINEAR, *LADDERS[kind(form)])
 
 
@@ -61,6 +65,11 @@ def _cnns(make: Callable[..., Preset], word: str, all_widths: Sequence[Widths]) 
     return [
         Rung(f"{word}, {widths[0]}-{widths[-1]} channels", make(widths)) for widths in all_widths
     ]
+
+
+def _strided(widths: Widths) -> Rung:
+    name = f"strided CNN, {widths[0]}-{widths[-1]} channels"
+    return Rung(name, ResidualCnn(widths, blocks=0, stem=2))
 
 
 def _mlp(width: int, depth: int) -> Rung:
@@ -96,6 +105,9 @@ GROWING: tuple[Widths, ...] = (
     (32, 64, 128, 256),
     (64, 128, 256, 512),
 )
+SIZEABLE = 24
+"""Pixels of the side of an image of which every second may be skipped at first."""
+STRIDED = tuple(map(_strided, ((16, 32, 64), (32, 64, 128), (64, 128, 256))))
 NARROW: tuple[Widths, ...] = ((8, 16, 32), (16, 32, 64), (32, 64, 128))
 LADDERS: dict[Kind, Sequence[Rung]] = {
     "image": _cnns(ResidualCnn, "residual CNN", GROWING),

@@ -36,6 +36,7 @@ class AudioCnn:
     rate: int = 8_000
     bands: int = 32
     frames: int = 128
+    stem: int = 1
 
     def __call__(self, form: Form) -> nn.Module:
         """The network; waveforms (channels, samples)."""
@@ -50,7 +51,7 @@ class AudioCnn:
             LogSpectrum(window, self.rate, self.bands),
             *([nn.AvgPool2d((1, pooled))] if pooled > 1 else []),
             nn.BatchNorm2d(channels),
-            *trunk(channels, side, self.widths, self.norm, stage),
+            *trunk(channels, side, self.widths, self.norm, stage, self.stem),
             *head(self.widths[-1], form.outputs, 2, self.dropout),
         )
 

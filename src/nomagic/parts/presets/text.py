@@ -105,13 +105,15 @@ class Mean(nn.Module):
 class TextGru:
     """Gated recurrent units (Cho et al. 2014), ``depth`` layers of them.
 
-    In tasks other than a sequence, the mean over the places is classified. Torch cannot map them
+    A token has ``embedding`` numbers, or ``width`` where those are fewer. In tasks other than a
+    sequence, the mean over the places is classified. Torch cannot map them
     over members, so that they train in processes.
     """
 
     width: int = 128
     depth: int = 1
     dropout: float = 0.0
+    embedding: int = 64
 
     def __call__(self, form: Form) -> nn.Module:
         """The network; tokens (length,)."""
@@ -124,9 +126,9 @@ class Gru(nn.Module):
 
     def __init__(self, form: Form, preset: TextGru) -> None:
         super().__init__()
-        width = preset.width
-        self.token = nn.Embedding(form.tokens, width)
-        self.gru = nn.GRU(width, width, preset.depth, batch_first=True)
+        width, narrow = preset.width, min(preset.width, preset.embedding)
+        self.token = nn.Embedding(form.tokens, narrow)
+        self.gru = nn.GRU(narrow, width, preset.depth, batch_first=True)
         self.drop = nn.Dropout(preset.dropout)
         self.pool = nn.Identity() if form.task == "sequence" else Mean()
         self.out = nn.Linear(width, form.outputs)

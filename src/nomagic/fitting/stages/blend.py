@@ -1,0 +1,210 @@
+"""Boosted trees beside the networks of a table, where both together are better.
+
+Trees and networks err in different places, so that their mean is often better than either. Several
+forests, each grown on other samples, are one member of the ensemble with as many votes as the
+validation samples give it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from nomagic import described
+from nomagic.engine import plain
+from nomagic.engine.draws import generator, stream
+from nomagic.engine.lasting import replace_file
+from nomagic.engine.plan import Part, Plan
+from nomagic.fitting import forest, noise
+from nomagic.fitting.case import Case
+from nomagic.fitting.fitted import Fitted
+from nomagic.fitting.forest import Forest
+from nomagic.fitting.stages import baselines, squeeze
+from nomagic.fitting.stages.baselines import told
+from nomagic.parts.presets.kinds import kind
+from nomagic.words import Form, Picture, Series, Stage
+
+Array = np.ndarray[Any, Any]
+
+FORESTS = 4
+"""Forests at most, each grown on"""
+DRAWN = 0.9
+"""so much of the training samples."""
+SETTINGS = {"learning_rate": 0.1, "max_leaf_nodes": 31, "max_depth": 12, "max_features": 0.5}
+"""Twice as many forests at half the rate take four times as long and are no better (lab/log.md)."""
+ROUNDS, LEAST, PATIENCE = 1_000, 50, 20
+"""Rounds of a forest, at most and at least, and those without a gain after which it is grown."""
+VOTES = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Votes that the trees may have for each network's."""
+
+
+def serves(form: Form) -> bool:
+    """Whether trees can stand beside the networks of such data."""
+    one = form.task in ("classification", "binary") or form.outputs == 1
+    return kind(form) == "table" and one and form.task != "multi-label"
+
+
+def run(case: Case) -> Stage:
+    """Grow the forests, and let the validation samples say how many votes they have."""
+    if not serves(case.data.form):
+        return Stage("blend", skipped="boosted trees are for tables with one target")
+    if not described.ours(case.base.model):
+        return Stage("blend", skipped="a network of your own stays alone")
+    rounds = case.ledger.decide("blend.rounds", lambda: _rounds(case))
+    if rounds < LEAST:
+        return Stage("blend", skipped="there is no time to grow trees")
+    plan, result = squeeze.trained(case)
+    outputs, targets = squeeze.outputs_of(plan, result, case.seed)
+    trees = _said(plan, plan.part(case.seed), _grown(case, plan, rounds))
+    many = {round(share * len(outputs)) or 1: share for share in VOTES}
+    mixed = {votes: _mean(plan, outputs, trees, votes) for votes in (0, *many)}
+    by_loss = Plan(replace(plan.setup, metric="loss"), plan.data)
+    losses = {v: noise.metrics(by_loss, one, targets)["loss"] for v, one in mixed.items()}
+    best = min(losses, key=lambda votes: losses[votes])
+    gap = noise.difference(plan, mixed[best], mixed[0], targets)
+    lost = noise.difference(by_loss, mixed[best], mixed[0], targets)
+    taken = best > 0 and gap[0] >= 0 and max(gap[1], lost[1]) > 0
+    values = {votes: noise.metrics(plan, one, targets)[plan.metric] for votes, one in mixed.items()}
+    numbers: dict[str, Any] = {
+        "votes": best if taken else 0,
+        "networks": len(outputs),
+        "rounds": rounds,
+        "gain": dict(zip(("value", "low", "high"), gap, strict=True)),
+        "by votes": {str(votes): value for votes, value in values.items()},
+    }
+    says = _says(plan, numbers, values[0], values[best])
+    return Stage("blend", tuple(says), numbers, (_picture(plan, len(outputs), values),))
+
+
+def model(case: Case) -> Fitted:
+    """The ensemble as the stages have made it so far."""
+    plan, result = squeeze.trained(case)
+    found = Fitted.of(plan, case.seed, result.networks)
+    stage = case.stage("blend")
+    if stage is None or not stage.numbers["votes"]:
+        return found
+    grown = _grown(case, plan, stage.numbers["rounds"])
+    return replace(found, forest=grown, votes=stage.numbers["votes"])
+
+
+def _mean(plan: Plan, outputs: Tensor, trees: Tensor, votes: int) -> Tensor:
+    """The ensemble's outputs with so many votes of the trees (n, …)."""
+    return plain.average(plan, [*outputs, *[trees] * votes])
+
+
+# -- growing ------------------------------------------------------------------------------------
+
+
+def _rounds(case: Case) -> int:
+    """Rounds of a forest for which there is time, by what the plain model took."""
+    stage = case.stage("baselines")
+    known = stage.numbers["models"].get("boosted trees") if stage else None
+    if known is None:
+        return ROUNDS
+    seen = min(len(case.plan().part(case.seed).train), baselines.TREES)
+    each = known["seconds"] / baselines.ROUNDS * len(case.data) / seen
+    return min(ROUNDS, math.floor(case.seconds / max(each, 1e-6)))
+
+
+def _grown(case: Case, plan: Plan, rounds: int) -> Forest:
+    """All forests as one, from the disk where they were grown before."""
+    if "forest" not in case.memory:
+        file = case.ledger.file("blend.safetensors")
+        if not file.exists():
+            grown = _grow(case, plan, rounds)
+            replace_file(file, save({n: t.contiguous() for n, t in grown.state_dict().items()}))
+        case.memory["forest"] = Forest(load(file.read_bytes()))
+    return case.memory["forest"]
+
+
+def _grow(case: Case, plan: Plan, rounds: int) -> Forest:
+    """As many forests as there is time for, one after the other."""
+    began = time.monotonic()
+    one = partial(_one, case, plan, rounds=rounds)
+    forests = [one(number=0)]
+    spent = time.monotonic() - began
+    count = case.ledger.decide(
+        "blend.forests", lambda: min(FORESTS, max(1, math.floor(case.seconds / spent)))
+    )
+    return forest.joined([*forests, *(one(number=number) for number in range(1, count))])
+
+
+def _one(case: Case, plan: Plan, *, rounds: int, number: int) -> Forest:
+    """A forest on a part of the training samples; the held-out ones say when it is grown."""
+    case.tell(f"forest {number + 1}")
+    part = plan.part(case.seed)
+    random = generator(stream(case.seed, "forest", number))
+    kept = torch.randperm(len(part.train), generator=random)[: round(DRAWN * len(part.train))]
+    (x, y), (x_held, y_held) = (_table(plan, part, r) for r in (part.train[kept], part.held))
+    known = np.ones(len(y_held), bool) if plan.form.task == "regression" else np.isin(y_held, y)
+    grown = _model(plan, rounds, number)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        grown.fit(x, y, X_val=x_held[known], y_val=y_held[known])
+    several = plan.form.task == "classification"
+    return forest.of(grown, plan.form.outputs, grown.classes_.astype(int) if several else None)
+
+
+def _model(plan: Plan, rounds: int, seed: int) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    one: Any = HistGradientBoostingClassifier
+    if plan.form.task == "regression":
+        one = HistGradientBoostingRegressor
+    return one(
+        max_iter=rounds,
+        early_stopping=True,
+        n_iter_no_change=PATIENCE,
+        random_state=seed,
+        **SETTINGS,
+    )
+
+
+def _table(plan: Plan, part: Part, rows: Tensor) -> tuple[Array, Array]:
+    """Inputs as the networks get them, flat (n, numbers) float32, and targets (n,)."""
+    x, y = plan.fetch(rows)
+    given = plan.prepare(x, part.fitted)
+    return given.flatten(1).float().cpu().numpy(), y.flatten().cpu().numpy()
+
+
+@torch.no_grad()
+def _said(plan: Plan, part: Part, grown: Forest) -> Tensor:
+    """What the trees say of the held-out samples, as the networks' outputs are."""
+    return grown(torch.from_numpy(_table(plan, part, part.held)[0]))
+
+
+# -- told ---------------------------------------------------------------------------------------
+
+
+def _says(plan: Plan, numbers: dict[str, Any], alone: float, mixed: float) -> Iterator[str]:
+    votes, networks = numbers["votes"], numbers["networks"]
+    if not votes:
+        yield (
+            "Boosted trees beside the networks were tried and bring nothing that is more than the "
+            "noise: the networks stay alone."
+        )
+        return
+    gain = numbers["gain"]
+    yield (
+        f"Boosted trees get {votes} of {votes + networks} votes: together with them "
+        f"{plan.metric} is {told(plan, mixed)} on the validation samples, and "
+        f"{told(plan, alone)} without (a gain of {told(plan, gain['value'])}, "
+        f"{told(plan, gain['low'])} … {told(plan, gain['high'])})."
+    )
+
+
+def _picture(plan: Plan, networks: int, values: dict[int, float]) -> Picture:
+    shares = tuple(votes / (votes + networks) for votes in values)
+    line = Series("validation", shares, tuple(values.values()))
+    says = "At the left end the networks alone, further right ever more votes of the trees."
+    return Picture("Votes of the trees", says, "share of the votes", plan.metric, (line,))
