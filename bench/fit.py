@@ -270,16 +270,22 @@ class Line:
         return peer != self.best and max(self.gaps(peer, self.best), default=-1.0) >= 0
 
     def cell(self, peer: str) -> str:
-        """Median and range; the best in bold, tied ones marked."""
+        """Median and range; the best in bold, tied ones marked, and fewer seeds told."""
         if peer not in self.runs:
             return "–"
         values = list(self.runs[peer].values())
         middle = self.told(self.median(peer))
         middle = f"**{middle}**" if peer == self.best else middle
         mark = " ≈" if self.tied(peer) else ""
-        if len(values) == 1:
-            return middle + mark
-        return f"{middle}{mark} ({self.told(min(values))}–{self.told(max(values))})"
+        fewer = f"n = {len(values)}" if len(values) < self.seeds else ""
+        ends = f"{self.told(min(values))}–{self.told(max(values))}" if len(values) > 1 else ""
+        more = "; ".join(filter(None, (ends, fewer)))
+        return f"{middle}{mark} ({more})" if more else middle + mark
+
+    @property
+    def seeds(self) -> int:
+        """How many there are of the peer that has most."""
+        return max(map(len, self.runs.values()))
 
     def told(self, value: float) -> str:
         """Two digits behind the point, three for nats."""
@@ -332,9 +338,8 @@ def grid(rows: Sequence[dict[str, Any]]) -> str:
     head = ["data set", "metric", "s", "seeds", *TITLES.values()]
     out = [f"| {' | '.join(head)} |", "| --- | --- | ---: | ---: |" + " ---: |" * len(TITLES)]
     for line in lines(rows):
-        seeds = len({seed for runs in line.runs.values() for seed in runs})
         budget = next(row["budget"] for row in rows if row["set"] == line.name)
-        cells = [line.name, METRICS[line.one.metric], f"{budget:.0f}", str(seeds)]
+        cells = [line.name, METRICS[line.one.metric], f"{budget:.0f}", str(line.seeds)]
         out.append(f"| {' | '.join([*cells, *map(line.cell, TITLES)])} |")
     return "\n".join(out) + "\n"
 
@@ -370,7 +375,8 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         f"{whens[0]} to {whens[-1]}, {os.cpu_count()} cores, python "
         f"{platform.python_version()}, torch {torch.__version__}; load average before a run "
         f"{min(loads):.1f} to {max(loads):.1f}. The test score: median and range over the "
-        "seeds; the best in bold; ≈ was as good as the best on one seed or more. How it is "
+        "seeds, and how many there are where they are fewer (n); the best in bold; ≈ was as good "
+        "as the best on one seed or more. How it is "
         "measured: [README](../README.md). Raw numbers: fit.json."
     )
     return "\n".join(

@@ -451,11 +451,15 @@ def augmented(case: Case, x: Any) -> Any:
     return torch.where(mirrored, x.flip(-1), x) if case.kind == "photo" else x
 
 
-def batches(parts: Tensors) -> tuple[Any, Any]:
-    """Loaders of the samples to learn from and to choose by."""
-    from torch.utils.data import DataLoader, TensorDataset
+def batches(parts: Tensors, steps: int = 0) -> tuple[Any, Any]:
+    """Loaders of the samples to learn from and to choose by; an epoch may be cut to so many steps,
+    on other samples each time.
+    """
+    from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
-    train = DataLoader(TensorDataset(parts.x, parts.y), BATCH, shuffle=True, drop_last=True)
+    own = TensorDataset(parts.x, parts.y)
+    drawn = RandomSampler(own, num_samples=steps * BATCH if steps else None)
+    train = DataLoader(own, BATCH, sampler=drawn, drop_last=True)
     return train, DataLoader(TensorDataset(parts.x_valid, parts.y_valid), 512)
 
 
@@ -468,7 +472,7 @@ def outputs_of(model: Any, x: Any) -> Any:
         return torch.cat([model(part) for part in x.split(512)])
 
 
-def affordable(case: Case, parts: Tensors, clock: Clock) -> int:
+def affordable(case: Case, parts: Tensors, clock: Clock) -> float:
     """Epochs that fit into the time, from twenty steps of training and a look at the loaders."""
     import torch
 
@@ -484,7 +488,7 @@ def affordable(case: Case, parts: Tensors, clock: Clock) -> int:
         optimizer.step()
     step = (time.perf_counter() - began) / max(1, steps - 1)
     epoch = step * (len(loader) + 3 * len(valid)) * OVERHEAD
-    return max(1, min(EPOCHS, int(clock.left / epoch)))
+    return min(EPOCHS, clock.left / epoch)
 
 
 OVERHEAD = 1.3
@@ -542,8 +546,9 @@ def lightning(case: Case, clock: Clock) -> Predict:
     from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
     parts = Tensors.of(case)
-    train, valid = batches(parts)
-    epochs = affordable(case, parts, clock)
+    afforded = affordable(case, parts, clock)
+    epochs = math.ceil(afforded)
+    train, valid = batches(parts, max(1, int(afforded / epochs * (len(parts.x) // BATCH))))
 
     class Module(L.LightningModule):
         def __init__(self) -> None:
@@ -602,7 +607,7 @@ def fastai(case: Case, clock: Clock) -> Predict:
                 self.learn.xb = (augmented(case, self.xb[0]),)
 
     parts = Tensors.of(case)
-    epochs = affordable(case, parts, clock)
+    epochs = max(1, int(affordable(case, parts, clock)))
     train = DataLoader(TensorDataset(parts.x, parts.y), BATCH, shuffle=True, drop_last=True)
     valid = DataLoader(TensorDataset(parts.x_valid, parts.y_valid), 512)
     learner = Learner(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -68,22 +68,35 @@ def run(case: Case) -> Stage:
     trees = _said(plan, plan.part(case.seed), _grown(case, plan, rounds))
     many = {round(share * len(outputs)) or 1: share for share in VOTES}
     mixed = {votes: _mean(plan, outputs, trees, votes) for votes in (0, *many)}
+    votes = _votes(plan, mixed, targets, len(outputs))
+    gain = noise.difference(plan, mixed[votes], mixed[0], targets)
+    values = {count: noise.metrics(plan, one, targets)[plan.metric] for count, one in mixed.items()}
+    numbers: dict[str, Any] = {
+        "votes": votes,
+        "networks": len(outputs),
+        "rounds": rounds,
+        "gain": dict(zip(("value", "low", "high"), gain, strict=True)),
+        "by votes": {str(count): value for count, value in values.items()},
+    }
+    says = _says(plan, numbers, values[0], values[votes])
+    return Stage("blend", tuple(says), numbers, (_picture(plan, len(outputs), values),))
+
+
+def _votes(plan: Plan, mixed: Mapping[int, Tensor], targets: Tensor, networks: int) -> int:
+    """None, unless trees make the loss or the metric better by more than the noise; then as many as
+    the networks have, or the nearest to that which no other number beats by more than the noise: a
+    few validation samples cannot tell them apart more closely.
+    """
     by_loss = Plan(replace(plan.setup, metric="loss"), plan.data)
     losses = {v: noise.metrics(by_loss, one, targets)["loss"] for v, one in mixed.items()}
     best = min(losses, key=lambda votes: losses[votes])
     gap = noise.difference(plan, mixed[best], mixed[0], targets)
     lost = noise.difference(by_loss, mixed[best], mixed[0], targets)
-    taken = best > 0 and gap[0] >= 0 and max(gap[1], lost[1]) > 0
-    values = {votes: noise.metrics(plan, one, targets)[plan.metric] for votes, one in mixed.items()}
-    numbers: dict[str, Any] = {
-        "votes": best if taken else 0,
-        "networks": len(outputs),
-        "rounds": rounds,
-        "gain": dict(zip(("value", "low", "high"), gap, strict=True)),
-        "by votes": {str(votes): value for votes, value in values.items()},
-    }
-    says = _says(plan, numbers, values[0], values[best])
-    return Stage("blend", tuple(says), numbers, (_picture(plan, len(outputs), values),))
+    if gap[0] < 0 or max(gap[1], lost[1]) <= 0:
+        return 0
+    some = sorted((v for v in mixed if v), key=lambda votes: abs(math.log(votes / networks)))
+    beaten = (noise.difference(by_loss, mixed[best], mixed[v], targets)[1] > 0 for v in some)
+    return next(votes for votes, by in zip(some, beaten, strict=True) if not by)
 
 
 def model(case: Case) -> Fitted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
@@ -67,9 +68,9 @@ def _cnns(make: Callable[..., Preset], word: str, all_widths: Sequence[Widths]) 
     ]
 
 
-def _strided(widths: Widths) -> Rung:
-    name = f"strided CNN, {widths[0]}-{widths[-1]} channels"
-    return Rung(name, ResidualCnn(widths, blocks=0, stem=2))
+def _strided(make: Callable[..., Preset], word: str) -> tuple[Rung, ...]:
+    """Networks without residual blocks that skip every second pixel."""
+    return tuple(_cnns(partial(make, blocks=0, stem=2), word, WIDTHS))
 
 
 def _mlp(width: int, depth: int) -> Rung:
@@ -107,11 +108,15 @@ GROWING: tuple[Widths, ...] = (
 )
 SIZEABLE = 24
 """Pixels of the side of an image of which every second may be skipped at first."""
-STRIDED = tuple(map(_strided, ((16, 32, 64), (32, 64, 128), (64, 128, 256))))
+WIDTHS: tuple[Widths, ...] = ((16, 32, 64), (32, 64, 128), (64, 128, 256))
+STRIDED = _strided(ResidualCnn, "strided CNN")
 NARROW: tuple[Widths, ...] = ((8, 16, 32), (16, 32, 64), (32, 64, 128))
 LADDERS: dict[Kind, Sequence[Rung]] = {
     "image": _cnns(ResidualCnn, "residual CNN", GROWING),
-    "waveform": _cnns(AudioCnn, "residual CNN on spectrograms", GROWING),
+    "waveform": (
+        *_strided(AudioCnn, "strided CNN on spectrograms"),
+        *_cnns(AudioCnn, "residual CNN on spectrograms", GROWING[3:]),
+    ),
     "series": _cnns(SignalCnn, "residual CNN along time", GROWING),
     "tokens": (_gru(64), _gru(128), _gru(256), _gru(512), _text(256, 8, 8)),
     "table": (_mlp(32, 2), _table(64, 2), _table(128, 2), _table(256, 2), _table(384, 3)),

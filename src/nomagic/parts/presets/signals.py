@@ -22,7 +22,8 @@ BREAK = 700.0
 
 @dataclass(frozen=True)
 class AudioCnn:
-    """A residual network on the log-mel spectrogram of waveforms, which it computes itself.
+    """A residual network on the log-mel spectrogram of waveforms, which it computes itself, and on
+    the same without the mean of each band, which another voice or microphone moves.
 
     ``rate`` is in samples a second, which the form does not tell; windows have 32 ms and half of
     them overlaps. Frames are averaged so that at most ``frames`` remain.
@@ -50,10 +51,19 @@ class AudioCnn:
         return nn.Sequential(
             LogSpectrum(window, self.rate, self.bands),
             *([nn.AvgPool2d((1, pooled))] if pooled > 1 else []),
-            nn.BatchNorm2d(channels),
-            *trunk(channels, side, self.widths, self.norm, stage, self.stem),
+            Centred(),
+            nn.BatchNorm2d(2 * channels),
+            *trunk(2 * channels, side, self.widths, self.norm, stage, self.stem),
             *head(self.widths[-1], form.outputs, 2, self.dropout),
         )
+
+
+class Centred(nn.Module):
+    """Maps (n, channels, bands, frames), and behind them the same less their means over time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (n, channels, bands, frames) to (n, 2 channels, bands, frames)."""
+        return torch.cat((x, x - x.mean(-1, keepdim=True)), -3)
 
 
 class LogSpectrum(nn.Module):
