@@ -21,6 +21,7 @@ from nomagic.fitting.fitted import Fitted
 from nomagic.fitting.forest import Forest, ForestError
 from nomagic.fitting.stages import blend
 from nomagic.parts import nets
+from nomagic.parts.presets.plain import Linear, Mlp
 from nomagic.words import Form, Setup
 
 NUMBERS = torch.randn(2_000, 6, generator=torch.Generator().manual_seed(0))
@@ -101,7 +102,7 @@ def test_a_forest_without_trees_is_its_base():
         ("output", lambda t: t + 1),
         ("feature", lambda t: t[:-1]),
         ("feature", lambda t: t - 1),
-        ("threshold", lambda t: t.nan_to_num(neginf=0.0)),
+        ("threshold", lambda t: t.nan_to_num(nan=0.0)),
         ("base", None),
     ],
 )
@@ -175,7 +176,7 @@ def test_trees_are_exported(kind: Any, tmp_path: Path):
     ],
 )
 def test_trees_are_for_tables_with_one_target(form: Form, served: bool):
-    assert blend.serves(form) == served
+    assert (not forest.reason(Setup("", Mlp(4, 1)), form)) == served
 
 
 def steps(x: Tensor) -> Tensor:
@@ -184,8 +185,6 @@ def steps(x: Tensor) -> Tensor:
 
 
 def test_trees_vote_where_they_are_better(tmp_path: Path):
-    from nomagic.parts.presets.plain import Mlp
-
     x = torch.rand(1_500, 5, generator=torch.Generator().manual_seed(0)) * 4 - 2
     setup = Setup((x, steps(x)), Mlp(16, 1), name="steps", epochs=5)
     skip = ("overfit", "regularise", "transfer", "tune", "growth")
@@ -206,8 +205,6 @@ def test_trees_vote_where_they_are_better(tmp_path: Path):
 
 
 def test_trees_that_bring_nothing_stay_out(tmp_path: Path):
-    from nomagic.parts.presets.plain import Linear
-
     x = torch.randn(600, 5, generator=torch.Generator().manual_seed(1))
     y = x @ torch.tensor([1.0, -2.0, 0.5, 3.0, 0.1])
     setup = Setup((x, y), Linear(), name="straight", epochs=60, batch_size=32, rate=10.0)
@@ -224,3 +221,78 @@ def test_a_network_of_ones_own_stays_alone(tmp_path: Path):
     fit = run.run(setup, budget="10s", out=tmp_path / "out", skip=skip, members=1)
     (stage,) = (one for one in fit.stages if one.name == "blend")
     assert "stays alone" in stage.skipped
+
+
+def noisy(y: Tensor, error: float, seed: int) -> Tensor:
+    return y + error * torch.randn(y.shape, generator=torch.Generator().manual_seed(seed))
+
+
+def blended(alone: Tensor, trees: Tensor) -> dict[int, Tensor]:
+    return {votes: (5 * alone + votes * trees) / (5 + votes) for votes in (0, 1, 2, 5, 10, 20)}
+
+
+@pytest.mark.parametrize(
+    ("networks", "trees", "votes"),
+    [(0.3, 0.3, {5}), (0.3, 5.0, {0}), (0.3, 0.4, {2, 5}), (1.0, 0.05, {20})],
+    ids=["as good", "far worse", "a little worse", "far better"],
+)
+def test_votes_are_equal_unless_the_samples_say_otherwise(
+    networks: float, trees: float, votes: set[int]
+):
+    y = torch.randn(800, 1, generator=torch.Generator().manual_seed(0))
+    plan = Plan(Setup((NUMBERS[:800], y[:, 0]), Mlp(4, 1)))
+    mixed = blended(noisy(y, networks, 1), noisy(y, trees, 2))
+    assert blend._votes(plan, mixed, y[:, 0], 5) in votes
+
+
+def test_few_samples_give_trees_no_votes_by_luck():
+    given = 0
+    for seed in range(20):
+        random = torch.Generator().manual_seed(seed)
+        y = (torch.rand(40, generator=random) < 0.5).float()
+        plan = Plan(Setup((NUMBERS[:40], y), Mlp(4, 1), held_out=0.5))
+        alone, trees = torch.randn(2, 40, 1, generator=random)
+        mixed = blended(2 * y[:, None] - 1 + alone, 2 * y[:, None] - 1 + 10 * trees)
+        given += blend._votes(plan, mixed, y, 5) > 0
+    assert given <= 2
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("task", ["classification", "binary"])
+def test_classes_of_a_table(task: str, members: int, tmp_path: Path):
+    x = torch.rand(900, 4, generator=torch.Generator().manual_seed(0)) * 4 - 2
+    y = steps(x) > 0.5
+    target = y.float() if task == "binary" else y.long() + (x[:, 3] > 1).long()
+    setup = Setup((x, target), Mlp(8, 1), name="steps", epochs=3)
+    skip = ("overfit", "regularise", "transfer", "tune", "growth")
+    fit = run.run(setup, budget="15s", out=tmp_path / "out", skip=skip, members=members)
+    known = {stage.name: stage for stage in fit.stages}
+    assert known["blend"].numbers["votes"] > 0
+    model = saved.load(tmp_path / "out")
+    assert model.form.task == task
+    mean, _ = model.predict(x)
+    assert mean.shape == ((900,) if task == "binary" else (900, 3))
+    assert fit.score["accuracy"] > 0.85
+    names = [one["name"] for one in known["shrink"].numbers["candidates"]]
+    assert len(names) == len(set(names))
+    assert ("networks without trees" in names) == (members > 1)
+
+
+def test_a_class_that_is_only_held_out_is_no_stumbling_block(tmp_path: Path):
+    x = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
+    y = (x[:, 0] > 0).long()
+    y[300:] = 2
+    setup = Setup((x, y), Mlp(8, 1), name="late", epochs=2, split="time")
+    skip = ("overfit", "regularise", "transfer", "tune", "growth", "shrink")
+    fit = run.run(setup, budget="8s", out=tmp_path / "out", skip=skip, members=1, test=0.0)
+    (stage,) = (one for one in fit.stages if one.name == "blend")
+    assert "lack the classes" in stage.skipped
+
+
+def absolute(output: Tensor, target: Tensor) -> Tensor:
+    return (output.flatten() - target).abs().mean()
+
+
+def test_a_loss_of_ones_own_keeps_trees_away():
+    setup = Setup((NUMBERS, CURVED), Mlp(8, 1), loss=absolute)
+    assert "your loss" in forest.reason(setup, Form("regression", (6,), 1))

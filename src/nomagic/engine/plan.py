@@ -121,7 +121,9 @@ class Plan:
         if setup.groups is not None or type(self) is not Plan:
             return None
         known = _PARTS.setdefault(self.data, {})
-        where = (seed, setup.split, setup.held_out, setup.inputs, self.device, self.dtype)
+        where = (seed, setup.split, setup.held_out, tuple(setup.inputs), self.device, self.dtype)
+        if not _hashable(where):
+            return None
         if where not in known:
             while len(known) >= SHARED:
                 del known[next(iter(known))]
@@ -368,6 +370,16 @@ FITTED = 20_000
 """Training inputs on which input steps are fitted."""
 KEPT = 1 << 30
 """Bytes of inputs that are kept as the network takes them; larger data are converted by batch."""
+
+
+def _hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
 SHARED = 8
 """Parts of the same data that plans share, at most."""
 _PARTS: WeakKeyDictionary[Data, dict[Any, Part]] = WeakKeyDictionary()

@@ -40,7 +40,8 @@ def _what(fitted: Fitted, size: int) -> Iterator[str]:
     )
     yield ""
     yield from _members(fitted)
-    yield f"- size: {fitted.parameters:,} weights, {size:,} bytes"
+    trees = "" if fitted.forest is None else " with the trees"
+    yield f"- size: {fitted.parameters:,} weights, {size:,} bytes{trees}"
     if facts.data:
         seen = f", {facts.trained:,} samples to learn from" if facts.trained else ""
         yield f"- data: {facts.data}{seen}"

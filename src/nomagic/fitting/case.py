@@ -58,8 +58,8 @@ class Case:
 
     ``base`` is the setup as the user gave it, ``setup`` as the stages so far have made it, ``data``
     what they may see and ``test`` what only the last one may. ``stages`` is the evidence so far,
-    ``seconds`` the time for this stage, ``left`` for it and all after it, ``last`` what the last
-    training has where all between is skipped. ``tell`` says what goes on; ``memory`` is what stages
+    ``seconds`` the time for this stage, ``last`` what the last training has where all between is
+    skipped. ``tell`` says what goes on; ``memory`` is what stages
     need not compute twice while the process lives. ``scaling`` is that of the targets of a
     regression, where they were standardised.
     """
@@ -72,7 +72,6 @@ class Case:
     wish: Wish
     stages: tuple[Stage, ...] = ()
     seconds: float = 60.0
-    left: float = 60.0
     last: float = 60.0
     tell: Callable[[str], None] = field(default=lambda _: None)
     memory: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -116,8 +115,9 @@ class Case:
         """The pace; once for setups that differ in nothing but how long they are trained."""
         name = f"pace of {setup_name(replace(plan.setup, epochs=1), '')}"
         if name not in self.memory:
-            self.memory[name] = measured(plan, self.seed)
-        return self.memory[name]
+            kept = plan.setup  # what has no fingerprint is known by where it is
+            self.memory[name] = kept, measured(plan, self.seed)
+        return self.memory[name][1]
 
     def lacks(self, name: str, trainings: int) -> str:
         """Why there is no time for so many trainings of the setup as it is now; else empty."""

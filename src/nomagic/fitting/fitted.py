@@ -219,9 +219,14 @@ class Fitted:
             network.eval()
 
     @property
+    def bare(self) -> Fitted:
+        """The networks without the forest."""
+        return replace(self, forest=None, votes=0)
+
+    @property
     def alone(self) -> Fitted:
         """The first network, without the others."""
-        return replace(self, networks=self.networks[:1], forest=None, votes=0)
+        return replace(self.bare, networks=self.networks[:1])
 
     @property
     def parts(self) -> tuple[nn.Module, ...]:
@@ -295,9 +300,11 @@ class Fitted:
         return Prediction(**found, labels=labels, accepted=accepted, remarks=remarks)
 
     def members(self, x: Any) -> Tensor:
-        """What each member returns for raw inputs, its logits or numbers: (members, n, …)."""
+        """What each member returns for raw inputs, its logits or numbers: (members, n, …), on the
+        CPU.
+        """
         given = self.inputs(x)[0]
-        return torch.cat([self.run(part) for part in given.split(CHUNK)], 1)
+        return torch.cat([self.run(part) for part in given.split(CHUNK)], 1).cpu()
 
     def outputs(self, x: Any) -> Tensor:
         """Calibrated logits of raw inputs, or numbers: what `nomagic.engine.scores.score` takes."""

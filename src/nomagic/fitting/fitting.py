@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from nomagic.engine import scores
 from nomagic.engine.draws import seeded
 from nomagic.engine.plan import Plan
 from nomagic.engine.processes import threads
-from nomagic.fitting import saved
+from nomagic.fitting import forest, saved
 from nomagic.fitting.case import Case, FitError, Wish, apart
 from nomagic.fitting.fitted import Scaling
 from nomagic.fitting.ledger import Ledger
@@ -177,7 +178,6 @@ class Fitting:
             wish=self.wish,
             stages=tuple(self.stages),
             seconds=self._seconds(name),
-            left=max(1.0, self.ask.seconds - (time.monotonic() - self.began)),
             last=self._seconds(NEEDED[0]),
             tell=lambda what: self._say(f"{name} · {what}"),
             memory=self.memory,
@@ -194,14 +194,15 @@ class Fitting:
 
     def _seconds(self, name: str) -> float:
         """A stage's share of the time that is left: what others saved is passed on."""
-        names = [one for one in STAGES if one not in self.ask.skip]
+        names = list(STAGES)
+        after = [one for one in names[names.index(name) + 1 :] if one not in self.ask.skip]
         left = self.ask.seconds - (time.monotonic() - self.began)
-        rest = sum(self._share(one) for one in names[names.index(name) :])
-        return max(1.0, left * self._share(name) / rest)
+        own = self._share(name)
+        return max(1.0, left * own / max(own + sum(map(self._share, after)), 1e-9))
 
     def _share(self, name: str) -> float:
         """A stage's share; what comes after the last training has little where time is short."""
-        if name == "blend" and not blend.serves(self.data.form):
+        if name == "blend" and forest.reason(self.base, self.data.form):
             return 0.0
         short = any(one.name == "overfit" and overfit.untried(one) for one in self.stages)
         return STAGES[name][1] * (SHORT if short and name in LATER else 1)
@@ -213,8 +214,11 @@ class Fitting:
         model = final.complete(case, final.fitted(case, self.scaling))
         saved.save(model, self.directory)
         least = final.smallest(case, self.scaling)
+        small = self.directory / "small"
         if least is not None:
-            saved.save(least, self.directory / "small")
+            saved.save(least, small)
+        elif small.exists():
+            shutil.rmtree(small)  # of an earlier fit in this directory
         for kind in self.wish.export:
             self._say(f"saving · {kind}")
             self.remarks.append(final.exported(case, model, kind, self.directory))

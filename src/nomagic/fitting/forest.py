@@ -11,6 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nomagic import described
+from nomagic.parts.presets.kinds import kind
+from nomagic.words import Form, Setup
+
 NAMES = ("feature", "threshold", "right", "value", "root", "output", "base")
 """The tensors that a forest consists of."""
 
@@ -24,7 +28,7 @@ class Forest(nn.Module):
 
     The nodes of all trees are in one row. A node sends an input whose ``feature`` is at most its
     ``threshold`` to the next node in the row, others to ``right``, which is behind that; a leaf has
-    a threshold of -inf, leads to itself and has a ``value``. Each tree begins at its ``root`` and
+    no threshold (nan), leads to itself and has a ``value``. Each tree begins at its ``root`` and
     adds to one ``output``; ``base`` is what there is without trees.
 
     Raises:
@@ -56,7 +60,7 @@ class Forest(nn.Module):
             all(one.ndim == 1 and len(one) == count for one in nodes)
             and len(self.root) == len(self.output)
             and bool((self.feature >= 0).all())
-            and bool(((self.right > own) | (self.threshold == -torch.inf)).all())
+            and bool(((self.right > own) | self.threshold.isnan()).all())
             and bool(((own <= self.right) & (self.right < count)).all())
             and _within(self.root, count)
             and _within(self.output, len(self.base))
@@ -77,6 +81,18 @@ class Forest(nn.Module):
             node = torch.where(low, node + 1, self.right.index_select(0, node))
         sums = nn.functional.one_hot(self.output, len(self.base)).to(self.base.dtype)
         return self.base + self.value.index_select(0, node).reshape(count, trees) @ sums
+
+
+def reason(setup: Setup, form: Form) -> str:
+    """Why trees cannot stand beside the networks of a setup; empty if they can."""
+    one = form.task in ("classification", "binary") or form.outputs == 1
+    if kind(form) != "table" or not one or form.task == "multi-label":
+        return "boosted trees are for tables with one target"
+    if not described.ours(setup.model):
+        return "a network of your own stays alone"
+    if setup.loss is not None:
+        return "boosted trees do not know your loss"
+    return "" if setup.precision == "float32" else "boosted trees are kept in float32 alone"
 
 
 def _within(places: Tensor, count: int) -> bool:
@@ -140,7 +156,7 @@ def _row(trees: Sequence[np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any
     leaf, own = nodes["is_leaf"].astype(bool), np.arange(len(nodes))
     return {
         "feature": np.where(leaf, 0, nodes["feature_idx"]).astype(np.int64),
-        "threshold": _below(np.where(leaf, -np.inf, nodes["num_threshold"])),
+        "threshold": _below(np.where(leaf, np.nan, nodes["num_threshold"])),
         "right": np.where(leaf, own, nodes["right"] + shift).astype(np.int64),
         "value": np.where(leaf, nodes["value"], 0.0).astype(np.float32),
         "root": starts.astype(np.int64),

@@ -11,6 +11,7 @@ import base64
 import copy
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +22,7 @@ import msgspec
 from nomagic.engine.lasting import replace_file
 from nomagic.words import Stage
 
-VERSION = 2
+VERSION = 3
 
 
 class LedgerError(RuntimeError):
@@ -113,9 +114,8 @@ class Ledger:
             mine = [key for key in self._decided if key.split(".")[0] == name]
             for key in mine:
                 del self._decided[key]
-            for file in self.directory.glob(f"{name}*"):
-                if file.is_file():
-                    file.unlink()
+            for place in self.directory.glob(f"{name}*"):
+                shutil.rmtree(place) if place.is_dir() else place.unlink()
         self._write()
 
 

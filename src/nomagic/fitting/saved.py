@@ -38,8 +38,9 @@ from nomagic.words import BlockRates, Edit, Form, InputStep, Recipe, Setup
 
 WEIGHTS, RECIPE, CARD = "model.safetensors", "recipe.toml", "README.md"
 NEW = f"{WEIGHTS}.new"
-FOREST = "forest."
 """Weights that lie ready while the recipe is replaced."""
+FOREST = "forest."
+"""What the names of the trees' tensors begin with."""
 LARGEST = 32 * 2**20
 """Bytes that a recipe has at most."""
 NEEDED = frozenset({"model", "inputs", "edits", "precision"})

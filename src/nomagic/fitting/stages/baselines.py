@@ -29,8 +29,6 @@ NUMBERS = 1_024
 """numbers of an input; with more, every so many are left out."""
 TREES = 30_000
 """Samples that the trees are fitted on."""
-ROUNDS = 100
-"""Rounds of the trees, one tree for each class."""
 BLIND = 3
 """Epochs of the network that never sees its input."""
 SURE = 1e-6
@@ -43,7 +41,7 @@ def run(case: Case) -> Stage:
     """Fit and score each; nothing is changed."""
     plan = case.plan()
     part = plan.part(case.seed)
-    targets = plan.fetch(part.held)[1]
+    targets = plan.fetch(part.held)[1].cpu()
     found: dict[str, Score] = {}
     seconds: dict[str, float] = {}
     for name, fitted in fitted_models(case, plan).items():
@@ -170,10 +168,10 @@ def _trees(plan: Plan, train: Tensor) -> Outputs:
 
     task = plan.form.task
     if task == "regression":
-        model: Any = HistGradientBoostingRegressor(max_iter=ROUNDS, random_state=0)
+        model: Any = HistGradientBoostingRegressor(random_state=0)
         model = MultiOutputRegressor(model) if plan.form.outputs > 1 else model
     else:
-        model = HistGradientBoostingClassifier(max_iter=ROUNDS, random_state=0)
+        model = HistGradientBoostingClassifier(random_state=0)
         model = MultiOutputClassifier(model) if task == "multi-label" else model
     return _fitted(plan, train, model)
 
@@ -233,7 +231,7 @@ def _blind(case: Case) -> Score:
         if time.monotonic() > deadline:
             break
     outputs, targets = plain.outputs_of(plan, run.model, plan.part(case.seed))
-    return score(plan, outputs, targets)
+    return score(plan, outputs.cpu(), targets.cpu())
 
 
 # -- told -------------------------------------------------------------------------------------

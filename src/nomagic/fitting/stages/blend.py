@@ -20,19 +20,17 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from nomagic import described
 from nomagic.engine import plain
 from nomagic.engine.draws import generator, stream
 from nomagic.engine.lasting import replace_file
 from nomagic.engine.plan import Part, Plan
 from nomagic.fitting import forest, noise
 from nomagic.fitting.case import Case
-from nomagic.fitting.fitted import Fitted
+from nomagic.fitting.fitted import CHUNK, Fitted
 from nomagic.fitting.forest import Forest
-from nomagic.fitting.stages import baselines, squeeze
+from nomagic.fitting.stages import squeeze
 from nomagic.fitting.stages.baselines import told
-from nomagic.parts.presets.kinds import kind
-from nomagic.words import Form, Picture, Series, Stage
+from nomagic.words import Picture, Series, Stage
 
 Array = np.ndarray[Any, Any]
 
@@ -43,31 +41,28 @@ DRAWN = 0.9
 SETTINGS = {"learning_rate": 0.1, "max_leaf_nodes": 31, "max_depth": 12, "max_features": 0.5}
 """Twice as many forests at half the rate take four times as long and are no better (lab/log.md)."""
 ROUNDS, LEAST, PATIENCE = 1_000, 50, 20
-"""Rounds of a forest, at most and at least, and those without a gain after which it is grown."""
+"""Rounds of a forest for one output, at most and at least, and those without a gain after which it
+is grown.
+"""
+PROBE = 5
+"""Rounds that are timed."""
 VOTES = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Votes that the trees may have for each network's."""
 
 
-def serves(form: Form) -> bool:
-    """Whether trees can stand beside the networks of such data."""
-    one = form.task in ("classification", "binary") or form.outputs == 1
-    return kind(form) == "table" and one and form.task != "multi-label"
-
-
 def run(case: Case) -> Stage:
     """Grow the forests, and let the validation samples say how many votes they have."""
-    if not serves(case.data.form):
-        return Stage("blend", skipped="boosted trees are for tables with one target")
-    if not described.ours(case.base.model):
-        return Stage("blend", skipped="a network of your own stays alone")
+    reason = forest.reason(case.base, case.data.form) or _lacks(case)
+    if reason:
+        return Stage("blend", skipped=reason)
     rounds = case.ledger.decide("blend.rounds", lambda: _rounds(case))
     if rounds < LEAST:
         return Stage("blend", skipped="there is no time to grow trees")
     plan, result = squeeze.trained(case)
     outputs, targets = squeeze.outputs_of(plan, result, case.seed)
     trees = _said(plan, plan.part(case.seed), _grown(case, plan, rounds))
-    many = {round(share * len(outputs)) or 1: share for share in VOTES}
-    mixed = {votes: _mean(plan, outputs, trees, votes) for votes in (0, *many)}
+    many = (0, *(max(1, round(share * len(outputs))) for share in VOTES))
+    mixed = {votes: _mean(plan, outputs, trees, votes) for votes in many}
     votes = _votes(plan, mixed, targets, len(outputs))
     gain = noise.difference(plan, mixed[votes], mixed[0], targets)
     values = {count: noise.metrics(plan, one, targets)[plan.metric] for count, one in mixed.items()}
@@ -83,20 +78,26 @@ def run(case: Case) -> Stage:
 
 
 def _votes(plan: Plan, mixed: Mapping[int, Tensor], targets: Tensor, networks: int) -> int:
-    """None, unless trees make the loss or the metric better by more than the noise; then as many as
-    the networks have, or the nearest to that which no other number beats by more than the noise: a
-    few validation samples cannot tell them apart more closely.
+    """Of the numbers of votes that make the loss or the metric better by more than the noise, and
+    the metric not worse, the nearest to the networks' own which the best does not beat by more than
+    the noise, since a few validation samples cannot tell them apart; 0 where there is none.
     """
     by_loss = Plan(replace(plan.setup, metric="loss"), plan.data)
-    losses = {v: noise.metrics(by_loss, one, targets)["loss"] for v, one in mixed.items()}
-    best = min(losses, key=lambda votes: losses[votes])
-    gap = noise.difference(plan, mixed[best], mixed[0], targets)
-    lost = noise.difference(by_loss, mixed[best], mixed[0], targets)
-    if gap[0] < 0 or max(gap[1], lost[1]) <= 0:
-        return 0
-    some = sorted((v for v in mixed if v), key=lambda votes: abs(math.log(votes / networks)))
-    beaten = (noise.difference(by_loss, mixed[best], mixed[v], targets)[1] > 0 for v in some)
-    return next(votes for votes, by in zip(some, beaten, strict=True) if not by)
+    good = [votes for votes in mixed if votes and _helps(plan, by_loss, mixed, targets, votes)]
+    losses = {v: noise.metrics(by_loss, mixed[v], targets)["loss"] for v in good}
+    best = min(good, key=lambda votes: losses[votes], default=0)
+    for votes in sorted(good, key=lambda votes: abs(math.log(votes / networks))):
+        if noise.difference(by_loss, mixed[best], mixed[votes], targets)[1] <= 0:
+            return votes
+    return best
+
+
+def _helps(
+    plan: Plan, by_loss: Plan, mixed: Mapping[int, Tensor], targets: Tensor, votes: int
+) -> bool:
+    gap, low, _ = noise.difference(plan, mixed[votes], mixed[0], targets)
+    lost = noise.difference(by_loss, mixed[votes], mixed[0], targets)[1]
+    return gap >= 0 and (low > 0 or lost > 0)
 
 
 def model(case: Case) -> Fitted:
@@ -118,15 +119,26 @@ def _mean(plan: Plan, outputs: Tensor, trees: Tensor, votes: int) -> Tensor:
 # -- growing ------------------------------------------------------------------------------------
 
 
+def _lacks(case: Case) -> str:
+    """What the samples lack: trees learn from two classes at least, and stop by known ones."""
+    plan = squeeze.plan_of(case)
+    if plan.form.task == "regression":
+        return ""
+    part = plan.part(case.seed)
+    y, held = (plan.fetch(rows)[1].unique() for rows in (part.train, part.held))
+    if len(y) < 2 or not bool(torch.isin(held, y).any()):
+        return "the samples to learn from lack the classes that trees need"
+    return ""
+
+
 def _rounds(case: Case) -> int:
-    """Rounds of a forest for which there is time, by what the plain model took."""
-    stage = case.stage("baselines")
-    known = stage.numbers["models"].get("boosted trees") if stage else None
-    if known is None:
-        return ROUNDS
-    seen = min(len(case.plan().part(case.seed).train), baselines.TREES)
-    each = known["seconds"] / baselines.ROUNDS * len(case.data) / seen
-    return min(ROUNDS, math.floor(case.seconds / max(each, 1e-6)))
+    """Rounds of a forest for which there is time, by how long a few take."""
+    plan = squeeze.plan_of(case)
+    most = ROUNDS // max(1, plan.form.outputs)  # each round grows a tree for every class
+    part, began = plan.part(case.seed), time.monotonic()
+    _fit(plan, part, part.train, PROBE, 0)
+    each = (time.monotonic() - began) / PROBE
+    return min(most, math.floor(case.seconds / max(each, 1e-6)))
 
 
 def _grown(case: Case, plan: Plan, rounds: int) -> Forest:
@@ -153,34 +165,33 @@ def _grow(case: Case, plan: Plan, rounds: int) -> Forest:
 
 
 def _one(case: Case, plan: Plan, *, rounds: int, number: int) -> Forest:
-    """A forest on a part of the training samples; the held-out ones say when it is grown."""
+    """A forest on a part of the training samples, which has all of their classes."""
     case.tell(f"forest {number + 1}")
     part = plan.part(case.seed)
     random = generator(stream(case.seed, "forest", number))
-    kept = torch.randperm(len(part.train), generator=random)[: round(DRAWN * len(part.train))]
-    (x, y), (x_held, y_held) = (_table(plan, part, r) for r in (part.train[kept], part.held))
-    known = np.ones(len(y_held), bool) if plan.form.task == "regression" else np.isin(y_held, y)
-    grown = _model(plan, rounds, number)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        grown.fit(x, y, X_val=x_held[known], y_val=y_held[known])
+    order = torch.randperm(len(part.train), generator=random)
+    kept = part.train[order[: round(DRAWN * len(order))]]
+    if plan.form.task != "regression":
+        whole, some = (plan.fetch(rows)[1].unique() for rows in (part.train, kept))
+        kept = kept if len(some) == len(whole) else part.train
+    grown = _fit(plan, part, kept, rounds, number)
     several = plan.form.task == "classification"
     return forest.of(grown, plan.form.outputs, grown.classes_.astype(int) if several else None)
 
 
-def _model(plan: Plan, rounds: int, seed: int) -> Any:
+def _fit(plan: Plan, part: Part, rows: Tensor, rounds: int, seed: int) -> Any:
+    """Trees of scikit-learn on these samples; the held-out ones say when they are grown."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    one: Any = HistGradientBoostingClassifier
-    if plan.form.task == "regression":
-        one = HistGradientBoostingRegressor
-    return one(
-        max_iter=rounds,
-        early_stopping=True,
-        n_iter_no_change=PATIENCE,
-        random_state=seed,
-        **SETTINGS,
-    )
+    numbers = plan.form.task == "regression"
+    kind: Any = HistGradientBoostingRegressor if numbers else HistGradientBoostingClassifier
+    options = {"early_stopping": True, "n_iter_no_change": PATIENCE, "random_state": seed}
+    (x, y), (x_held, y_held) = (_table(plan, part, some) for some in (rows, part.held))
+    known = np.ones(len(y_held), bool) if numbers else np.isin(y_held, y)
+    model = kind(max_iter=rounds, **options, **SETTINGS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.fit(x, y, X_val=x_held[known], y_val=y_held[known])
 
 
 def _table(plan: Plan, part: Part, rows: Tensor) -> tuple[Array, Array]:
@@ -193,7 +204,8 @@ def _table(plan: Plan, part: Part, rows: Tensor) -> tuple[Array, Array]:
 @torch.no_grad()
 def _said(plan: Plan, part: Part, grown: Forest) -> Tensor:
     """What the trees say of the held-out samples, as the networks' outputs are."""
-    return grown(torch.from_numpy(_table(plan, part, part.held)[0]))
+    x = torch.from_numpy(_table(plan, part, part.held)[0])
+    return torch.cat([grown(some) for some in x.split(CHUNK)])
 
 
 # -- told ---------------------------------------------------------------------------------------

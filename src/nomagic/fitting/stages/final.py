@@ -75,13 +75,14 @@ def trust(case: Case) -> Stage:
 
     def dropout(x: Tensor) -> Tensor | NotApplicable:
         found = passes(first.served.networks[0], _prepared(first, x), PASSES, case.seed)
-        return found if isinstance(found, NotApplicable) else case.own(found)
+        return found if isinstance(found, NotApplicable) else case.own(found.cpu())
 
     pairs = [(x, case.own(y)) for x, y in (held, test)]
     return evidence(plan.form, members, *pairs[0], *pairs[1], dropout=dropout, seed=case.seed)
 
 
 def _prepared(model: Fitted, x: Tensor) -> Tensor:
+    x = x.to(model.setup.device)
     for step, values in zip(model.setup.inputs, model.fitted, strict=True):
         x = step.use(x, *values)
     return x
@@ -182,13 +183,13 @@ def exported(case: Case, model: Fitted, kind: str, directory: Path) -> str:
     small = ""
     if kind == "int8":
         try:
-            found = shrink.quantise(model, data)
+            found = shrink.quantise(replace(model, scaling=None), data)
         except shrink.ShrinkError as error:
             return f"{EXPORTS[kind]} is not written: {error}"
-        model = found.fitted
+        model = replace(found.fitted, scaling=model.scaling)
         small = (
-            f"{found.before:,} bytes of weights became {found.after:,}, {model.facts.metric} "
-            f"loses {found.drop:.2g} on {len(data):,} samples; "
+            f"{found.before:,} bytes of weights became {found.after:,}, which costs "
+            f"{found.drop:.2g} of {model.facts.metric} on {len(data):,} samples; the graph is "
         )
     x = data.batch(torch.arange(min(SHOWN, len(data))))[0]
     made = export(model, "onnx" if kind == "onnx" else "torch", directory / EXPORTS[kind], x)

@@ -41,8 +41,8 @@ def run(case: Case) -> Stage:
     models = {WHOLE: teacher}
     if len(teacher.parts) > 1:
         models[ALONE] = teacher.alone
-    if teacher.forest is not None:
-        models[NETWORKS] = replace(teacher, forest=None, votes=0)
+    if teacher.forest is not None and len(teacher.networks) > 1:
+        models[NETWORKS] = teacher.bare
     reasons: list[str] = []
     for name, student in _students(case).items():
         case.tell(f"distilling into {name}")
@@ -165,8 +165,7 @@ def load(case: Case, name: str) -> Fitted:
     """A candidate by its name."""
     if name in (WHOLE, NETWORKS, ALONE):
         model = blend.model(case)
-        bare = replace(model, forest=None, votes=0)
-        return {WHOLE: model, NETWORKS: bare, ALONE: model.alone}[name]
+        return {WHOLE: model, NETWORKS: model.bare, ALONE: model.alone}[name]
     return saved.load(place(case, name), case.base)
 
 

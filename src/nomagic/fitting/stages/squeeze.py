@@ -13,7 +13,7 @@ from nomagic import described
 from nomagic.engine import plain
 from nomagic.engine.lasting import Curves, Result
 from nomagic.engine.plan import Plan
-from nomagic.fitting import noise
+from nomagic.fitting import forest, noise
 from nomagic.fitting.case import Case, FitError, affordable
 from nomagic.fitting.stages import baselines
 from nomagic.fitting.stages.baselines import told
@@ -105,10 +105,12 @@ def run(case: Case) -> Stage:
 
 
 def outputs_of(plan: Plan, result: Result, seed: int) -> tuple[Tensor, Tensor]:
-    """Outputs of all networks (members, n, …) on the validation samples, and their targets."""
+    """Outputs of all networks (members, n, …) on the validation samples, and their targets, on the
+    CPU.
+    """
     part = plan.part(seed)
     found = [plain.outputs_of(plan, network, part) for network in result.networks]
-    return torch.stack([outputs for outputs, _ in found]), found[0][1]
+    return torch.stack([outputs for outputs, _ in found]).cpu(), found[0][1].cpu()
 
 
 def _rival(
@@ -148,7 +150,15 @@ def _says(plan: Plan, numbers: dict[str, Any], wished: int) -> Iterator[str]:
             f"One alone has {told(plan, numbers['one alone']['mean'])} in the mean; together they "
             f"are {_by(plan, gain)}."
         )
-    yield lead(plan, numbers["best plain model"], numbers["lead over it"])
+    rival, ahead = numbers["best plain model"], numbers["lead over it"]
+    if ahead["low"] <= 0 and rival == "boosted trees" and not forest.reason(plan.setup, plan.form):
+        ends = f"{told(plan, ahead['low'])} … {told(plan, ahead['high'])}"
+        yield (
+            f"Boosted trees alone do as well or better (lead over them {ends}); whether both "
+            "together are better still is what the stage blend asks."
+        )
+    else:
+        yield lead(plan, rival, ahead)
 
 
 def _by(plan: Plan, gap: dict[str, float]) -> str:

@@ -129,7 +129,7 @@ SMALL: dict[Kind, Sequence[Rung]] = {
         *_cnns(FireNet, "CNN of fire modules", NARROW),
         *LADDERS["image"][:2],
     ),
-    "waveform": LADDERS["waveform"][:2],
+    "waveform": _cnns(AudioCnn, "residual CNN on spectrograms", GROWING[:2]),
     "series": (LINEAR, *LADDERS["series"][:2]),
     "tokens": (_text(16, 1, 2), _gru(32), _text(32, 2, 2), _gru(64)),
     "table": (LINEAR, _mlp(8, 1), _mlp(16, 2), _mlp(32, 2)),
