@@ -238,23 +238,27 @@ def test_the_test_part_is_the_sources_own_or_whole_groups() -> None:
 # -- kill -9 ------------------------------------------------------------------------------------
 
 
-def command(own: Path, out: Path) -> list[str]:
-    return [sys.executable, "-m", "nomagic", "fit", str(own), "--budget", "40s", "--out", str(out)]
+def command(named: str, out: Path) -> list[str]:
+    return [sys.executable, "-m", "nomagic", "fit", named, "--budget", "40s", "--out", str(out)]
 
 
 @pytest.mark.slow
-def test_killed_at_ten_moments_the_same_model_comes_out(own: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", ["", "diabetes"], ids=["a network of one's own", "a table"])
+def test_killed_at_ten_moments_the_same_model_comes_out(
+    named: str, own: Path, tmp_path: Path
+) -> None:
+    named = named or str(own)
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     began = time.monotonic()
-    subprocess.run(command(own, whole), check=True, env=env, capture_output=True)
+    subprocess.run(command(named, whole), check=True, env=env, capture_output=True)
     seconds = time.monotonic() - began
     (killed / "state").mkdir(parents=True)
     (killed / "state" / "plan.json").write_bytes((whole / "state" / "plan.json").read_bytes())
     chance, kills = random.Random(0), 0
     while kills < 10:
         process = subprocess.Popen(
-            command(own, killed), env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command(named, killed), env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
             process.wait(chance.uniform(0.05, 0.3) * seconds)
@@ -264,8 +268,10 @@ def test_killed_at_ten_moments_the_same_model_comes_out(own: Path, tmp_path: Pat
             process.wait()
             kills += 1
     assert kills >= 3, "it was hardly ever killed"
-    subprocess.run(command(own, killed), check=True, env=env, capture_output=True)
+    subprocess.run(command(named, killed), check=True, env=env, capture_output=True)
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    grown = [(folder / "state" / "blend.safetensors").exists() for folder in (whole, killed)]
+    assert grown == [named == "diabetes"] * 2
 
 
 def test_with_little_time_a_network_is_taken_untried(tmp_path: Path) -> None:
