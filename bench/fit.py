@@ -292,11 +292,16 @@ class Line:
         return f"{value:.3f}" if self.one.metric == "nats" else f"{value:.2f}"
 
     def verdict(self) -> str:
-        """Whether ours is the best or tied, or by how much it is not."""
+        """Whether ours is the best or tied, or by how much it is not, beside the best of those with
+        most seeds.
+        """
         if OWN not in self.runs or len(self.runs) < 2:
             return ""
         others = {peer: seeds for peer, seeds in self.runs.items() if peer != OWN}
-        rival = Line(self.name, others).best
+        most = max(map(len, others.values()))
+        rival = Line(
+            self.name, {p: seeds for p, seeds in others.items() if len(seeds) == most}
+        ).best
         gaps = self.gaps(OWN, rival)
         if not gaps:
             return ""
