@@ -82,8 +82,8 @@ def run(case: Case) -> Stage:
     numbers: dict[str, Any] = {"one batch": {"steps": steps, "loss left": left}}
     taken = case.ledger.decide("overfit.untried", lambda: _untried(case, rungs))
     if taken is not None:
-        name, rung = _ready(case, rungs)[taken]
-        return _taken(case, name, rung, (*_batch(steps, left),), numbers)
+        rung = _ready(case, rungs)[taken][1]
+        return _taken(case, rung, taken > 0, (*_batch(steps, left),), numbers)
     climbed = list(_climb(case, rungs))
     if not climbed:
         raise FitError("no network could be trained: the loss was not finite in the first epoch")
@@ -172,15 +172,16 @@ def _least(case: Case, rung: Rung, number: int) -> float:
 
 
 def _taken(
-    case: Case, name: str, rung: Rung, says: tuple[str, ...], numbers: dict[str, Any]
+    case: Case, rung: Rung, enough: bool, says: tuple[str, ...], numbers: dict[str, Any]
 ) -> Stage:
-    """A rung that was not compared with others; it will be trained as long as there is time."""
+    """A rung that was not compared with others, because steps are ``enough`` or it is the first; it
+    will be trained as long as there is time.
+    """
     setup = setup_of(case, rung)
     kept = {field: getattr(setup, field) for field in FIELDS}
-    most = _steps(case, name, rung)
     why = (
         f"the largest of which {ENOUGH} steps can be trained in what is left"
-        if most >= ENOUGH
+        if enough
         else "the quickest one"
     )
     taken = f"There is no time to compare networks: {rung.name} is taken, {why}."
